@@ -1,0 +1,71 @@
+# Docent. `make` alone lists what there is.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+TOPIC ?= $(or $(DOCENT_TOPIC),ho_chi_minh)
+RECIPE ?= museum_mini
+BASE ?=
+RELEASE_ALL ?=
+PYTHON ?= python3.11
+# The lock follows the machine: an NVIDIA driver means the GPU lock. DEVICE=cpu or DEVICE=gpu overrides.
+DEVICE ?= $(shell [ -e /proc/driver/nvidia/version ] && echo gpu || echo cpu)
+
+VENV := .venv
+PY := $(VENV)/bin/python
+LOCK := deploy/locks/$(DEVICE).txt
+STAMP := $(VENV)/installed-$(DEVICE)
+export HF_HUB_OFFLINE ?= 1
+export TOKENIZERS_PARALLELISM ?= false
+
+.PHONY: help install kiosk serve ui test check fix train-adapter ship-adapter train-gatekeeper mini-base bench lock browser
+
+help:             ## show this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## the environment in .venv, from the lock; does nothing when it is there
+
+$(STAMP): $(LOCK) deploy/install.sh
+	@bash deploy/install.sh $(PYTHON) $(VENV) $(LOCK)
+	@rm -f $(VENV)/installed-* && touch $@
+
+kiosk: install    ## the guide in a browser: makes a release if there is none, starts service and kiosk
+	@$(PY) -m training release --if-missing --topic $(TOPIC) --recipe $(RECIPE)
+	@DOCENT_TOPIC=$(TOPIC) exec $(PY) deploy/kiosk.py
+
+serve: install    ## the service alone (port 8000)
+	@DOCENT_TOPIC=$(TOPIC) exec $(PY) -m service
+
+ui: install       ## the kiosk alone (port 7860); wants a service
+	@exec $(PY) -m ui
+
+train-adapter: install ## questions to a live release: make train-adapter TOPIC=… RECIPE=… BASE=… (RELEASE_ALL=1 trains held-out wordings too)
+	@$(PY) -m training release --topic $(TOPIC) --recipe $(RECIPE) $(if $(BASE),--base $(BASE)) $(if $(RELEASE_ALL),--all)
+
+ship-adapter: install ## the default topic's adapter for the repository, trained on everything it knows
+	@$(PY) -m training ship --topic $(TOPIC) --recipe $(RECIPE)
+
+train-gatekeeper: install ## a new gate and evidence on the live weights, in a minute
+	@$(PY) -m training gate --topic $(TOPIC)
+
+mini-base: install ## the embedded base model anew from a folder of *.txt: make mini-base TEXT=DIR
+	@test -n "$(TEXT)" || { echo "make mini-base: give a folder of running text, TEXT=DIR"; exit 2; }
+	@$(PY) -m training mini --text $(TEXT) --out models/mini
+
+browser:          ## Chromium for the kiosk's tests, from the system's packages
+	@bash deploy/browser.sh
+
+test: install browser ## the whole test suite, real parts included
+	@$(PY) -m pytest
+
+check: install    ## lint, types, the topic's questions; changes nothing
+	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy && $(PY) -m topics lint --topic $(TOPIC)
+
+fix: install      ## format and mend what can be mended
+	@$(VENV)/bin/ruff check --fix . ; $(VENV)/bin/ruff format .
+
+bench: install    ## answers and speed of a running service (make kiosk, in another terminal), into benchmarks/results
+	@$(PY) benchmarks/answers.py --topic topics/$(TOPIC)
+	@$(PY) benchmarks/first_word.py --topic topics/$(TOPIC)
+
+lock: install     ## both lock files anew from pyproject.toml (needs a network)
+	@$(VENV)/bin/pip install --quiet uv && PATH="$$PWD/$(VENV)/bin:$$PATH" $(PY) deploy/lock.py
