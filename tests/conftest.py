@@ -1,0 +1,95 @@
+"""Fixtures for all tests: an invented museum, and a release of it with stand-in weights."""
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from gatekeeper.__main__ import fit_gate
+from topics.evidence import Evidence, calibrate
+from topics.prompt import fingerprint
+from topics.questions import dataset_hash
+from topics.release import Manifest, write_manifest
+from topics.topic import Topic, load_topic
+from training.config import Recipe
+
+ROOT = Path(__file__).resolve().parent.parent
+LIGHTHOUSE = Path(__file__).parent / "fixtures" / "lighthouse"
+MINI = str(ROOT / "models" / "mini")
+
+
+@pytest.fixture(autouse=True)
+def no_docent_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A developer's own settings must not decide whether a test passes."""
+    for name in [n for n in os.environ if n.startswith("DOCENT_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def lighthouse() -> Topic:
+    return load_topic(LIGHTHOUSE)
+
+
+@pytest.fixture(scope="session")
+def stand_in_release(lighthouse: Topic, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Everything a release has, but for weights that speak: for tests with a ScriptedEngine."""
+    folder = tmp_path_factory.mktemp("releases") / "stand-in"
+    (folder / "weights").mkdir(parents=True)
+    (folder / "weights" / "config.json").write_text("{}")
+    (folder / "weights" / "model.safetensors").write_bytes(b"")
+    rows = lighthouse.rows()
+    fit_gate(lighthouse).save(folder / "gate.skops")
+    Evidence(lighthouse, rows, calibrate(lighthouse, rows)).save(folder)
+    write_manifest(
+        folder,
+        Manifest(
+            release="stand-in",
+            topic="lighthouse",
+            created="2026-01-01T00:00:00+00:00",
+            base={"name": "none", "revision": "none"},
+            dataset_hash=dataset_hash(rows),
+            prompt_fingerprint=fingerprint(lighthouse),
+        ),
+    )
+    return folder
+
+
+@pytest.fixture
+def copy_of_release(stand_in_release: Path, tmp_path: Path) -> Iterator[Callable[[], Path]]:
+    """A function that gives a copy of the stand-in release, to damage."""
+    yield lambda: Path(shutil.copytree(stand_in_release, tmp_path / "release"))
+
+
+class Finished(NamedTuple):
+    """A training run that has ended."""
+
+    folder: Path
+    result: dict[str, Any]
+    recipe: Recipe
+
+
+@pytest.fixture(scope="session")
+def recipe() -> Recipe:
+    return Recipe.model_validate(
+        {
+            "name": "test",
+            "train": {"epochs": 20, "batch_size": 16, "evaluations": 4, "warmup_steps": 10},
+            "evaluate": {"questions": 30, "base_questions": 10, "parity_prompts": 20},
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def finished(lighthouse: Topic, recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """A real run on the invented museum: the mini base, real LoRA, a minute of steps. Made once for all tests."""
+    from training.run import train
+
+    folder = tmp_path_factory.mktemp("runs") / "lighthouse"
+    return Finished(folder, train(lighthouse, recipe, MINI, folder, device="cpu"), recipe)

@@ -1,0 +1,115 @@
+"""What a release folder holds: the hand-over from training to serving, by files and never by import.
+
+`releases/<topic>/<release>/` has `weights/`, `gate.skops`, `facts.jsonl`, `evidence.json`, `report.html` and, written
+last, `manifest.json`. A folder without a manifest is not a release. `releases/<topic>/live` points at the served one.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from topics.prompt import fingerprint
+from topics.topic import Topic
+
+ROOT = Path(__file__).resolve().parent.parent / "releases"
+MANIFEST = "manifest.json"
+Answering = Literal["curated-first", "generate"]
+
+
+class ReleaseError(RuntimeError):
+    """A release cannot be served; the message names the file and the command that mends it."""
+
+
+class Manifest(BaseModel):
+    """`manifest.json`: what this release is made of."""
+
+    model_config = ConfigDict(frozen=True)
+
+    release: str
+    topic: str
+    created: str
+    base: dict[str, str]
+    """`name` and `revision` of the base model (a hub commit, or the hash of a folder's weights)."""
+    dataset_hash: str
+    prompt_fingerprint: str
+    answering: Answering = "curated-first"
+    """`curated-first`: sure matches are told in the museum's words. `generate`: the model always speaks."""
+    includes_held: bool = False
+    """Whether held-out wordings and facts were trained and are told as well: right for visitors, wrong for figures."""
+    recipe: dict[str, Any] = Field(default_factory=dict)
+    scores: dict[str, Any] = Field(default_factory=dict)
+    libraries: dict[str, str] = Field(default_factory=dict)
+    commit: str = ""
+
+
+def make_command(topic_id: str) -> str:
+    """The command that makes a good release of a topic."""
+    return f"`make train-adapter TOPIC={topic_id}`"
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Writes the manifest in one step; its presence means that the release is whole."""
+    with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".tmp", delete=False, encoding="utf-8") as file:
+        file.write(manifest.model_dump_json(indent=1))
+        file.flush()
+        os.fsync(file.fileno())
+    os.chmod(file.name, 0o644)
+    os.replace(file.name, folder / MANIFEST)
+
+
+def read_manifest(folder: Path, topic_id: str) -> Manifest:
+    """The manifest of a release. Raises ReleaseError when it is missing or damaged."""
+    try:
+        return Manifest.model_validate_json((folder / MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ReleaseError(
+            f"{folder}: no {MANIFEST}, so there is no release or it was not finished; run {make_command(topic_id)}"
+        ) from None
+    except (ValidationError, UnicodeDecodeError) as error:
+        raise ReleaseError(f"{folder / MANIFEST}: damaged; run {make_command(topic_id)}") from error
+
+
+def find_release(topic: Topic, name_or_path: str | Path = "live", root: Path = ROOT) -> Path:
+    """The folder of a release given by name or path; `live` is the served one. Raises ReleaseError if there is none."""
+    by_name = root / topic.id / str(name_or_path)
+    folder = by_name if by_name.exists() else Path(name_or_path)
+    if not folder.is_dir():
+        raise ReleaseError(f"{by_name}: there is no such release; run {make_command(topic.id)}")
+    return folder.resolve()
+
+
+def check_release(topic: Topic, folder: Path) -> Manifest:
+    """The manifest of a release that may be served for `topic`.
+
+    Raises ReleaseError when files are missing, or when the weights were trained on another prompt or topic.
+    """
+    manifest = read_manifest(folder, topic.id)
+    if manifest.topic != topic.id:
+        raise ReleaseError(
+            f"{folder}: a release of topic {manifest.topic!r}, not {topic.id!r}; set DOCENT_TOPIC={manifest.topic}"
+        )
+    for name in ("gate.skops", "facts.jsonl", "evidence.json", "weights/config.json"):
+        if not (folder / name).is_file():
+            raise ReleaseError(f"{folder / name}: missing; run {make_command(topic.id)}")
+    if not list((folder / "weights").glob("*.safetensors")):
+        raise ReleaseError(f"{folder / 'weights'}: no *.safetensors in it; run {make_command(topic.id)}")
+    if manifest.prompt_fingerprint != fingerprint(topic):
+        raise ReleaseError(
+            f"{folder / MANIFEST}: trained on prompt {manifest.prompt_fingerprint}, and this topic's prompt is "
+            f"{fingerprint(topic)}; run {make_command(topic.id)}, or undo the change to the persona"
+        )
+    return manifest
+
+
+def make_live(folder: Path) -> None:
+    """Points `live` at a release, in one step: a reader sees the old one or the new one, never neither."""
+    link = folder.parent / "live"
+    fresh = folder.parent / f".live-{os.getpid()}"
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(folder.name)
+    os.replace(fresh, link)

@@ -1,0 +1,142 @@
+"""A topic folder, read and checked: who the museum is about, in which languages, in which words."""
+
+from __future__ import annotations
+
+import functools
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from topics.errors import TopicError
+from topics.questions import Row, read_questions
+from topics.text import normalise
+
+HERE = Path(__file__).resolve().parent
+SUBJECT = "subjectname"
+"""What every name of the topic's subject becomes before words are counted."""
+
+_PERSONA = "You are a museum's guide to {title}. Answer kindly and briefly, only from what the museum knows."
+
+
+def _as_table(value: object) -> object:
+    return {"": value} if isinstance(value, str) else value
+
+
+ByLanguage = Annotated[dict[str, str], BeforeValidator(_as_table)]
+"""One text for all languages, or a table of texts by language."""
+
+
+class Generation(BaseModel):
+    """`[generation]`: how the model speaks."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_tokens: int = Field(110, ge=1, le=2048)
+    """Longest answer, in tokens."""
+    temperature: float = Field(0.0, ge=0, le=2)
+    """0 answers the same question the same way every time."""
+
+
+class Topic(BaseModel):
+    """`topic.toml`. Only `id`, `title` and `languages` are needed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    folder: Path
+    id: str = Field(pattern=r"^[a-z0-9_]+$")
+    title: ByLanguage
+    """The subject's name, `"Marie Curie"`, or a table by language."""
+    languages: tuple[str, ...] = Field(min_length=1)
+    """Codes such as `en`, `vi`; the first is the museum's own."""
+    aliases: tuple[str, ...] = ()
+    """Other names of the subject that visitors use; spelling and accents do not matter."""
+    persona: str = _PERSONA
+    """The first sentence the model reads. Changing it means training again."""
+    suggestions: tuple[str, ...] = ()
+    """Ids of the facts whose questions the kiosk offers first."""
+    texts: Mapping[str, Mapping[str, str]] = Field(default_factory=dict)
+    """`[texts.en]`: sentences that replace the ones in `topics/texts/en.toml`."""
+    articles: Mapping[str, Mapping[str, str]] = Field(default_factory=dict)
+    """`[articles.vi]`: titles of `sources/*.md` in other languages than the first, by file name."""
+    generation: Generation = Field(default_factory=Generation)  # pyright: ignore[reportArgumentType]
+
+    def name(self, language: str) -> str:
+        """The subject's name in a language, else in the museum's first."""
+        return self.title.get(language) or self.title.get("") or next(iter(self.title.values()))
+
+    def text(self, key: str, language: str) -> str:
+        """One of the guide's sentences. Raises KeyError for a key that no language has."""
+        return self.all_texts(language)[key]
+
+    def all_texts(self, language: str) -> dict[str, str]:
+        """Every sentence in one language, `{title}` filled in."""
+        merged = {**_default_texts(language), **self.texts.get(language, {})}
+        return {key: text.replace("{title}", self.name(language)) for key, text in merged.items()}
+
+    def rows(self) -> list[Row]:
+        """The museum's facts, drafts left out. Raises QuestionsError naming file and line."""
+        rows = [r for r in read_questions(self.folder / "questions.jsonl") if not r.draft]
+        for row in rows:
+            if row.lang not in self.languages:
+                raise TopicError(
+                    f"{self.folder / 'questions.jsonl'}: fact {row.id!r} is in language {row.lang!r}, and topic.toml "
+                    f"lists {', '.join(self.languages)}; add the language there or delete the row"
+                )
+        return rows
+
+    def opening_questions(self, rows: Sequence[Row], language: str, count: int = 4) -> list[str]:
+        """Questions to offer before the visitor has asked anything; all can be answered in `language`."""
+        known = {r.id: r.question for r in rows if r.lang == language and not r.held}
+        chosen = [known[i] for i in self.suggestions if i in known]
+        return (chosen or list(known.values()))[:count]
+
+    def match_text(self, text: str) -> str:
+        """`text` as gate and evidence compare it: folded, and every name of the subject made one word."""
+        return self._names.sub(SUBJECT, normalise(text))
+
+    @functools.cached_property
+    def _names(self) -> re.Pattern[str]:
+        names = {normalise(n) for n in (*self.title.values(), *self.aliases)}
+        longest_first = sorted((n for n in names if n), key=len, reverse=True)
+        return re.compile(rf"\b(?:{'|'.join(map(re.escape, longest_first))})\b")
+
+
+@functools.cache
+def _default_texts(language: str) -> dict[str, str]:
+    return {str(k): str(v) for k, v in tomllib.loads((HERE / "texts" / f"{language}.toml").read_text("utf-8")).items()}
+
+
+def find_topic(name_or_path: str | Path) -> Path:
+    """The folder of a topic given by name (`ho_chi_minh`) or path. Raises TopicError listing the topics there are."""
+    for folder in (Path(name_or_path), HERE / name_or_path):
+        if (folder / "topic.toml").is_file():
+            return folder.resolve()
+    there = ", ".join(sorted(p.parent.name for p in HERE.glob("*/topic.toml"))) or "none"
+    raise TopicError(f"{name_or_path}: no topic.toml there; give a folder that has one, or one of: {there}")
+
+
+def load_topic(name_or_path: str | Path) -> Topic:
+    """Reads and checks `topic.toml`. Raises TopicError with what to change."""
+    folder = find_topic(name_or_path)
+    file = folder / "topic.toml"
+    try:
+        table: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
+        topic = Topic.model_validate({**table, "folder": folder})
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise TopicError(f"{file}: not valid TOML ({error}); mend that line") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise TopicError(f"{file}: {where}: {first['msg'].lower()}; see docs/topics.md") from error
+    for language in topic.languages:
+        if not (HERE / "texts" / f"{language}.toml").is_file():
+            raise TopicError(
+                f"{file}: no texts for language {language!r}; copy topics/texts/en.toml to "
+                f"topics/texts/{language}.toml and translate it"
+            )
+    persona = topic.persona.replace("{title}", topic.name(topic.languages[0]))
+    return topic.model_copy(update={"persona": persona})
