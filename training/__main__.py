@@ -1,0 +1,144 @@
+"""python -m training run | release | ship | gate | mini
+
+python -m training run --topic ho_chi_minh --recipe museum_mini --out runs/try
+python -m training release --topic ho_chi_minh        (train, release, go live)
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import shutil
+import sys
+import warnings
+from pathlib import Path
+
+from topics.errors import TopicError
+from topics.release import ReleaseError
+
+log = logging.getLogger("training")
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def _run(args: argparse.Namespace) -> None:
+    from topics.topic import load_topic
+    from training.config import load_recipe
+    from training.run import train
+
+    recipe = load_recipe(args.recipe)
+    train(load_topic(args.topic), recipe, args.base or recipe.base, args.out, everything=args.all, device=args.device)
+    print(f"{args.out / 'report.html'}: what was learned")
+
+
+def _release(args: argparse.Namespace) -> None:
+    from topics.topic import load_topic
+    from training.config import load_recipe
+    from training.dataset import split
+    from training.release import is_live, release, shipped_adapter
+    from training.run import RunFolder, check_questions, prove, train
+
+    topic, recipe = load_topic(args.topic), load_recipe(args.recipe)
+    if args.if_missing and is_live(topic):
+        return
+    base = args.base or recipe.base
+    rows = check_questions(topic)
+    out = args.out or ROOT / "runs" / topic.id
+    shipped = shipped_adapter(topic, rows, base) if args.if_missing else None
+    if shipped:
+        log.info("no live release yet: merging the adapter that ships with Docent (%s)", shipped)
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.copytree(shipped, out / "adapter")
+        sets = split(topic, rows, recipe.data, seed=recipe.train.seed, everything=True)
+        result = prove(topic, recipe, base, RunFolder(out), rows, sets, everything=True, quick=True)
+    else:
+        result = train(topic, recipe, base, out, everything=args.all, device=args.device)
+    release(topic, recipe, RunFolder(out), rows, result)
+
+
+def _ship(args: argparse.Namespace) -> None:
+    from topics.topic import load_topic
+    from training.config import load_recipe
+    from training.release import ship
+    from training.run import RunFolder, train
+
+    topic, recipe = load_topic(args.topic), load_recipe(args.recipe)
+    out = ROOT / "runs" / f"{topic.id}-shipped"
+    result = train(topic, recipe, args.base or recipe.base, out, everything=True, device=args.device)
+    print(f"{ship(topic, recipe, RunFolder(out), result)}: commit it")
+
+
+def _gate(args: argparse.Namespace) -> None:
+    from topics.topic import load_topic
+    from training.release import refit_gate
+
+    print(f"{refit_gate(load_topic(args.topic))}: live, with a gate fitted afresh on the live weights")
+
+
+def _mini(args: argparse.Namespace) -> None:
+    from training.mini import make
+
+    make(args.text, args.out, steps=args.steps)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m training", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(required=True, metavar="run | release | ship | gate | mini")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--topic", required=True, help="name or folder of a topic")
+    common.add_argument("--recipe", default="museum_mini", help="name or path of a recipe (default: museum_mini)")
+    common.add_argument("--base", help="hub id or folder of the base model, instead of the recipe's")
+    common.add_argument(
+        "--all",
+        action="store_true",
+        help="train on held-out wordings and facts as well: for what ships, not for figures",
+    )
+    common.add_argument("--device", choices=("auto", "cpu"), default="auto")
+    run = commands.add_parser("run", parents=[common], help="train, merge, prove, evaluate; leaves a run folder")
+    run.add_argument("--out", required=True, type=Path, help="the run folder; replaced if it exists")
+    run.set_defaults(call=_run)
+    release = commands.add_parser("release", parents=[common], help="a run, then a release that goes live")
+    release.add_argument("--out", type=Path, help="the run folder (default: runs/<topic>)")
+    release.add_argument(
+        "--if-missing",
+        action="store_true",
+        help="do nothing if a good release is live; merge the shipped adapter if it fits",
+    )
+    release.set_defaults(call=_release)
+    ship = commands.add_parser(
+        "ship", parents=[common], help="train on everything and put the adapter into models/adapters"
+    )
+    ship.set_defaults(call=_ship)
+    gate = commands.add_parser("gate", help="a new release with the live weights and a gate fitted afresh")
+    gate.add_argument("--topic", required=True)
+    gate.set_defaults(call=_gate)
+    mini = commands.add_parser("mini", help="make the embedded base model from running text")
+    mini.add_argument("--text", required=True, type=Path, help="folder of *.txt")
+    mini.add_argument("--out", required=True, type=Path)
+    mini.add_argument("--steps", type=int, default=3500)
+    mini.set_defaults(call=_mini)
+    return parser
+
+
+def main() -> int:
+    args = _parser().parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    from training.errors import TrainingError
+
+    try:
+        args.call(args)
+    except (TopicError, TrainingError, ReleaseError, FileNotFoundError) as error:
+        print(f"training: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("training: stopped; no release was made and the live one is untouched", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

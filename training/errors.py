@@ -1,0 +1,23 @@
+"""Why a training run cannot start or cannot be believed; every message says what to do.
+
+TrainingError
+├── RecipeError      a recipe cannot be used as it is
+├── BaseError        the base model cannot be loaded
+└── ParityError      the merged model does not answer as the adapter did
+"""
+
+
+class TrainingError(RuntimeError):
+    """A run stops here; nothing was promoted."""
+
+
+class RecipeError(TrainingError):
+    """A recipe cannot be used as it is."""
+
+
+class BaseError(TrainingError):
+    """The base model cannot be loaded."""
+
+
+class ParityError(TrainingError):
+    """The merged model does not answer as the adapter did."""

@@ -1,0 +1,179 @@
+"""A run becomes a release: gate and evidence beside the weights, the manifest last, then `live`."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import logging
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from gatekeeper.__main__ import fit_gate
+from topics.evidence import Evidence, calibrate
+from topics.prompt import fingerprint
+from topics.questions import Row, dataset_hash
+from topics.release import ROOT, Manifest, ReleaseError, check_release, find_release, make_live, write_manifest
+from topics.topic import Topic
+from training.config import Recipe
+from training.model import revision
+from training.run import RunFolder
+
+log = logging.getLogger(__name__)
+_LIBRARIES = ("torch", "transformers", "peft", "scikit-learn", "skops")
+
+
+@contextmanager
+def building(topic: Topic, name: str, root: Path) -> Iterator[Path]:
+    """A folder to fill; it becomes `<root>/<topic>/<name>` when the block ends well, and vanishes when it does not."""
+    parent = root / topic.id
+    parent.mkdir(parents=True, exist_ok=True)
+    folder = parent / f".building-{os.getpid()}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+        os.replace(folder, parent / name)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def new_name() -> str:
+    """Names sort by time: `2026-11-21-0931-05`."""
+    return datetime.now(UTC).strftime("%Y-%m-%d-%H%M-%S")
+
+
+def write_knowledge(topic: Topic, rows: list[Row], folder: Path) -> dict[str, Any]:
+    """Writes `gate.skops`, `facts.jsonl` and `evidence.json`; returns what was learned about both."""
+    gate = fit_gate(topic)
+    gate.save(folder / "gate.skops")
+    confidence = calibrate(topic, rows)
+    Evidence(topic, rows, confidence).save(folder)
+    log.info(
+        "gate: threshold %.3f; evidence: sure from %.2f, likely from %.2f",
+        gate.threshold_,
+        confidence.sure,
+        confidence.likely,
+    )
+    return {"gate": {"threshold": gate.threshold_, "false_passes": gate.false_passes_}, "evidence": confidence.__dict__}
+
+
+def release(
+    topic: Topic, recipe: Recipe, run: RunFolder, rows: list[Row], result: dict[str, Any], root: Path = ROOT
+) -> Path:
+    """Makes a release of a finished run and points `live` at it. Returns its folder."""
+    name = new_name()
+    told = [unheld(r) for r in rows] if result["everything"] else rows
+    with building(topic, name, root) as folder:
+        shutil.copytree(run.weights, folder / "weights")
+        learned = write_knowledge(topic, told, folder)
+        if run.report.is_file():
+            shutil.copy(run.report, folder / "report.html")
+        scores = {
+            k: {n: {m: v for m, v in s.items() if m != "examples"} for n, s in sets.items()}
+            for k, sets in result["scores"].items()
+        }
+        write_manifest(
+            folder,
+            Manifest(
+                release=name,
+                topic=topic.id,
+                created=datetime.now(UTC).isoformat(timespec="seconds"),
+                base=result["base"],
+                dataset_hash=result["dataset_hash"],
+                prompt_fingerprint=fingerprint(topic),
+                answering=recipe.answering,
+                includes_held=result["everything"],
+                recipe=json.loads(recipe.model_dump_json()),
+                scores={**scores, **learned, "parity": result["parity"]},
+                libraries={library: importlib.metadata.version(library) for library in _LIBRARIES},
+                commit=_commit(),
+            ),
+        )
+    made = root / topic.id / name
+    if not (made.parent / "live").exists():
+        log.warning("this is the topic's first release: it goes live without one to compare it with")
+    make_live(made)
+    log.info("release %s is live", made)
+    return made
+
+
+def unheld(row: Row) -> Row:
+    """The row with nothing held out: what ships knows everything."""
+    wordings = tuple(w.model_copy(update={"held": False}) for w in row.paraphrases)
+    return row.model_copy(update={"held": False, "paraphrases": wordings})
+
+
+def refit_gate(topic: Topic, root: Path = ROOT) -> Path:
+    """A new release that shares the live one's weights (hard links) and has a gate and evidence fitted afresh."""
+    live = find_release(topic, root=root)
+    manifest = check_release(topic, live)
+    name = new_name()
+    rows = [unheld(r) for r in topic.rows()] if manifest.includes_held else topic.rows()
+    with building(topic, name, root) as folder:
+        shutil.copytree(live / "weights", folder / "weights", copy_function=os.link)
+        if (live / "report.html").is_file():
+            os.link(live / "report.html", folder / "report.html")
+        learned = write_knowledge(topic, rows, folder)
+        scores = {**manifest.scores, **learned}
+        write_manifest(folder, manifest.model_copy(update={"release": name, "scores": scores}))
+    make_live(root / topic.id / name)
+    return root / topic.id / name
+
+
+def is_live(topic: Topic) -> bool:
+    """Whether the topic has a live release that can be served as the topic stands now."""
+    try:
+        check_release(topic, find_release(topic))
+    except ReleaseError as error:
+        log.info("%s", error)
+        return False
+    return True
+
+
+def shipped_folder(topic: Topic) -> Path:
+    """Where the repository keeps a topic's ready-made adapter."""
+    return ROOT.parent / "models" / "adapters" / topic.id
+
+
+def ship(topic: Topic, recipe: Recipe, run: RunFolder, result: dict[str, Any]) -> Path:
+    """Puts a run's adapter into the repository, so that a first start merges instead of training."""
+    folder = shipped_folder(topic)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for name in ("adapter_model.safetensors", "adapter_config.json"):
+        shutil.copy(run.adapter / name, folder)
+    trained = {k: v for k, v in result["scores"]["tuned"]["trained"].items() if k != "examples"}
+    made_of = {
+        "dataset_hash": result["dataset_hash"],
+        "prompt_fingerprint": fingerprint(topic),
+        "base": result["base"],
+        "recipe": recipe.name,
+        "trained": trained,
+    }
+    (folder / "made_of.json").write_text(json.dumps(made_of, indent=1) + "\n", encoding="utf-8")
+    return folder
+
+
+def shipped_adapter(topic: Topic, rows: list[Row], base: str) -> Path | None:
+    """The adapter that comes with the repository, if it was trained on exactly these questions, prompt and base."""
+    folder = shipped_folder(topic)
+    try:
+        made_of = json.loads((folder / "made_of.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    now = (dataset_hash(rows), fingerprint(topic), {"name": base, "revision": revision(base)})
+    fits = (made_of["dataset_hash"], made_of["prompt_fingerprint"], made_of["base"]) == now
+    if not fits:
+        log.info("%s was trained on other questions, another prompt or another base; training anew", folder)
+    return folder if fits else None
+
+
+def _commit() -> str:
+    done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT.parent, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
