@@ -1,0 +1,1 @@
+"""A question in, an answer or a kind sentence out, over HTTP."""

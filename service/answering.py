@@ -1,0 +1,236 @@
+"""The visitor's story: gate, museum facts, engine, check. Reads from top to bottom; every collaborator is handed in."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+import time
+import uuid
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from gatekeeper import TopicFilter, Verdict
+from service.engine import Engine, Sampling
+from service.errors import EngineError, EngineTimeout, Resting
+from service.metrics import Metrics
+from service.schemas import AskReply, GateView, Origin, Outcome, Source, Timings
+from topics.check import Check, check
+from topics.evidence import Evidence, Match
+from topics.prompt import Turn, messages
+from topics.questions import Row
+from topics.release import Answering
+from topics.text import fold
+from topics.topic import Topic
+
+log = logging.getLogger(__name__)
+
+
+class Ask(NamedTuple):
+    """A question as it came in, already checked."""
+
+    question: str
+    history: tuple[Turn, ...] = ()
+    language: str | None = None
+
+
+class Meta(NamedTuple):
+    """First event: the gate has spoken."""
+
+    id: str
+    gate: GateView
+    release: str
+
+
+class Delta(NamedTuple):
+    """Words to append to what is on the screen."""
+
+    text: str
+
+
+class Done(NamedTuple):
+    """Last event: the whole answer."""
+
+    reply: AskReply
+
+
+Event = Meta | Delta | Done
+
+
+class _Told(NamedTuple):
+    """What will be said, before it is dressed as a reply."""
+
+    outcome: Outcome
+    answer: str
+    source: Origin
+    rows: Sequence[Row] = ()
+    suggestions: Sequence[str] = ()
+    check: Check | None = None
+
+
+@dataclass(frozen=True)
+class Guide:
+    """Answers questions about one topic from one release."""
+
+    topic: Topic
+    release: str
+    answering: Answering
+    gate: TopicFilter
+    evidence: Evidence
+    engine: Engine
+    metrics: Metrics
+    deadline_s: float = 8.0
+
+    async def answer(self, ask: Ask) -> AsyncGenerator[Event, None]:
+        """Yields `Meta`, then words, then one `Done`. Closing it stops the engine's work.
+
+        Raises Resting when there is nothing the museum can say.
+        """
+        clock = _Clock()
+        language = ask.language or self.evidence.language(ask.question)
+        verdict = self._verdict(ask, language)
+        self.metrics.gate_s.observe(clock.seconds())
+        timings = Timings(gate_ms=clock.ms())
+        meta = Meta(uuid.uuid4().hex, GateView(**verdict._asdict()), self.release)
+        yield meta
+
+        if verdict.on_topic:
+            told = await self._tell(ask, language)
+        else:
+            told = self._turn_away(verdict, language)
+
+        timings.first_word_ms = clock.ms()
+        self.metrics.first_word_s.observe(clock.seconds())
+        for sentence in _sentences(told.answer):
+            yield Delta(sentence)
+        timings.total_ms = clock.ms()
+        self.metrics.total_s.observe(clock.seconds())
+        self.metrics.questions.labels(told.outcome, told.source, language, verdict.kind).inc()
+        log.info(
+            "answered id=%s outcome=%s source=%s lang=%s kind=%s score=%.2f characters=%d total_ms=%.0f",
+            meta.id, told.outcome, told.source, language, verdict.kind, verdict.score,
+            len(ask.question), timings.total_ms,
+        )  # fmt: skip
+        yield Done(self._reply(told, meta, language, timings))
+
+    def _verdict(self, ask: Ask, language: str) -> Verdict:
+        # The museum's own wording is its own subject, whatever a classifier makes of it.
+        if self.evidence.exact(ask.question, language):
+            return Verdict(True, 1.0, "topic")
+        return self.gate.decide(ask.question, ask.history)
+
+    def _turn_away(self, verdict: Verdict, language: str) -> _Told:
+        if verdict.kind == "visit":
+            return _Told("visit", self.topic.text("visit", language), "policy", suggestions=self._opening(language))
+        if verdict.kind == "greeting":
+            return _Told("greeting", self.topic.text("hello", language), "policy", suggestions=self._opening(language))
+        return _Told("declined", self.topic.text("refusal", language), "policy", suggestions=self._opening(language))
+
+    async def _tell(self, ask: Ask, language: str) -> _Told:
+        """Three cases by confidence: the museum's words, generated and checked words, or a question back."""
+        matches = self.evidence.search(ask.question, language)
+        best = matches[0] if matches else None
+        cutoffs = self.evidence.confidence
+        if best is None or best.confidence < cutoffs.likely:
+            return self._ask_back(matches, language)
+        if best.confidence >= cutoffs.sure and self.answering == "curated-first":
+            return self._curated(best.row)
+        return await self._generate(ask, matches, language)
+
+    def _ask_back(self, matches: Sequence[Match], language: str) -> _Told:
+        missing_here = bool(matches) and matches[0].confidence == 0.0
+        text = self.topic.text("not_in_language" if missing_here else "unsure", language)
+        near = [m.row.question for m in matches] or self._opening(language)
+        return _Told("unsure", text, "policy", suggestions=near[:3])
+
+    def _curated(self, row: Row, verdict: Check | None = None) -> _Told:
+        return _Told("answered", row.answer, "curated", [row], self._follow_ups(row), verdict)
+
+    async def _generate(self, ask: Ask, matches: Sequence[Match], language: str) -> _Told:
+        best = matches[0].row
+        try:
+            text = await self._generated(ask, [m.row.answer for m in matches[:1]])
+        except EngineError as error:
+            # The museum's own words are there; a dead or slow engine must not make the guide dumb.
+            log.warning("engine: %s", error)
+            self.metrics.engine_failures.labels(type(error).__name__).inc()
+            return self._curated(best)
+        verdict = check(text, best, known=[self.topic.name(language), *self.topic.aliases, ask.question])
+        self.metrics.checks.labels(verdict).inc()
+        if verdict != "supported":
+            return self._curated(best, verdict)
+        return _Told("answered", text, "model", [best], self._follow_ups(best), verdict)
+
+    async def _generated(self, ask: Ask, notes: Sequence[str]) -> str:
+        """The model's whole answer. Raises EngineError, EngineTimeout after the deadline."""
+        conversation = messages(self.topic, ask.question, evidence=notes, history=ask.history)
+        sampling = Sampling(self.topic.generation.max_tokens, self.topic.generation.temperature)
+        self.metrics.engine_requests.labels("answer").inc()
+        try:
+            async with (
+                asyncio.timeout(self.deadline_s),
+                contextlib.aclosing(self.engine.stream(conversation, sampling)) as words,
+            ):
+                return "".join([word async for word in words]).strip()
+        except TimeoutError as error:
+            raise EngineTimeout(f"no whole answer within {self.deadline_s} s") from error
+
+    def _opening(self, language: str) -> list[str]:
+        return self.topic.opening_questions(self.evidence.rows, language, 3)
+
+    def _follow_ups(self, row: Row) -> list[str]:
+        return [near.question for near in self.evidence.near(row)][:3]
+
+    def _reply(self, told: _Told, meta: Meta, language: str, timings: Timings) -> AskReply:
+        return AskReply(
+            id=meta.id,
+            outcome=told.outcome,
+            answer=told.answer,
+            lang=language,
+            source=told.source,
+            sources=[source for row in told.rows if (source := source_of(row, self.topic))],
+            suggestions=list(told.suggestions),
+            check=told.check,
+            gate=meta.gate,
+            release=self.release,
+            timings=timings,
+        )
+
+
+def source_of(row: Row, topic: Topic) -> Source | None:
+    """The article and section a fact rests on, in the fact's language; None where they have no name in it.
+
+    An English title under a Vietnamese answer would be a foreign text on the screen.
+    """
+    article, _, anchor = row.source.partition("#")
+    if row.lang != topic.languages[0]:
+        title = topic.articles.get(row.lang, {}).get(article)
+        return Source(id=row.id, title=title, section="") if title else None
+    try:
+        lines = (topic.folder / "sources" / f"{article}.md").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    title = next((line[2:].strip() for line in lines if line.startswith("# ")), article)
+    headings = [line[3:].strip() for line in lines if line.startswith("## ")]
+    section = next((h for h in headings if re.sub(r"[^a-z0-9]+", "-", fold(h)).strip("-") == anchor), "")
+    return Source(id=row.id, title=title, section=section)
+
+
+def _sentences(text: str) -> list[str]:
+    return re.findall(r".+?(?:[.!?…。！？]+(?:\s+|$)|$)", text, flags=re.DOTALL) if text else []
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+
+    def seconds(self) -> float:
+        return time.perf_counter() - self._start
+
+    def ms(self) -> float:
+        return round(self.seconds() * 1000, 2)
+
+
+__all__ = ["Ask", "Delta", "Done", "Event", "Guide", "Meta", "Resting", "source_of"]

@@ -1,0 +1,88 @@
+"""Wiring: settings to release to guide to routes; errors to problem+json."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from gatekeeper import TopicFilter
+from service.answering import Guide
+from service.engine import Engine, ScriptedEngine
+from service.errors import Problem
+from service.metrics import Metrics
+from service.routes import router
+from service.settings import Settings
+from service.state import State
+from service.vllm_engine import VllmEngine
+from topics.evidence import Evidence
+from topics.release import check_release, find_release
+from topics.topic import load_topic
+
+log = logging.getLogger(__name__)
+
+
+def build_guide(settings: Settings, engine: Engine | None = None) -> Guide:
+    """The guide of a release. Raises TopicError, ReleaseError or GateError with the command that mends it."""
+    topic = load_topic(settings.topic)
+    folder = find_release(topic, settings.release)
+    manifest = check_release(topic, folder)
+    if engine is None:
+        local = settings.engine == "local"
+        engine = VllmEngine(folder / "weights", kv_cache_gib=settings.kv_cache_gib) if local else ScriptedEngine()
+    metrics = Metrics()
+    metrics.running.set_function(lambda: engine.running)
+    return Guide(
+        topic=topic,
+        release=manifest.release,
+        answering=manifest.answering,
+        gate=TopicFilter.load(folder / "gate.skops"),
+        evidence=Evidence.load(topic, folder),
+        engine=engine,
+        metrics=metrics,
+        deadline_s=settings.answer_deadline_s,
+    )
+
+
+def build_app(settings: Settings, *, engine: Engine | None = None) -> FastAPI:
+    """The service. `engine` replaces the configured one. Raises what `build_guide` raises."""
+    state = State(build_guide(settings, engine), settings)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        starting = asyncio.create_task(state.start_engine())
+        yield
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        await state.guide.engine.stop()
+
+    app = FastAPI(title="Docent", summary="A museum's own guide.", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.state.docent = state
+    app.include_router(router)
+    app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Exception, _unforeseen)
+    return app
+
+
+async def _problem(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, Problem)
+    headers = {"Retry-After": "5"} if error.status == 503 else None
+    return JSONResponse(error.body, error.status, headers, "application/problem+json")
+
+
+async def _http_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    detail = f"{request.method} {request.url.path}: {error.detail}. There are POST /ask, GET /topic, /live, /ready."
+    problem = Problem(error.status_code, str(error.detail), detail)
+    return JSONResponse(problem.body, error.status_code, error.headers, "application/problem+json")
+
+
+async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
+    log.error("unforeseen %s at %s", type(error).__name__, request.url.path, exc_info=error)
+    return await _problem(request, Problem(500, "Something broke", "The guide stumbled; please ask again."))

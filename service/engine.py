@@ -1,0 +1,85 @@
+"""The seam to whatever generates text, and a scripted engine that ships for tests and demonstrations."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from typing import Literal, NamedTuple, Protocol
+
+from service.errors import EngineGone
+from topics.prompt import Message
+
+Purpose = Literal["answer", "probe"]
+
+
+class Sampling(NamedTuple):
+    """How to generate."""
+
+    max_tokens: int
+    temperature: float
+
+
+class Engine(Protocol):
+    """Generates text for a conversation. One battery of tests runs on every engine."""
+
+    async def start(self) -> None:
+        """Becomes able to generate. Raises EngineGone when it cannot."""
+        ...
+
+    async def stop(self) -> None:
+        """Gives everything back; safe to call twice, and before `start`."""
+        ...
+
+    def stream(self, conversation: Sequence[Message], sampling: Sampling) -> AsyncGenerator[str, None]:
+        """Yields text as it is made; closing the iterator stops the work. Raises EngineError."""
+        ...
+
+    @property
+    def running(self) -> int:
+        """Generations under way."""
+        ...
+
+
+class ScriptedEngine:
+    """Says what it was told to say, word by word; without a script, repeats the first museum note."""
+
+    def __init__(self, replies: Iterable[str] = (), *, word_s: float = 0.0, fails: Exception | None = None) -> None:
+        """`replies` are said in turn, `word_s` seconds a word; `fails` is raised instead when given."""
+        self.replies = deque(replies)
+        self.word_s = word_s
+        self.fails = fails
+        self.asked: list[list[Message]] = []
+        self.running = 0
+        self.cancelled = 0
+        self._started = False
+
+    async def start(self) -> None:
+        self._started = True
+
+    async def stop(self) -> None:
+        self._started = False
+
+    async def stream(self, conversation: Sequence[Message], sampling: Sampling) -> AsyncGenerator[str, None]:
+        if not self._started:
+            raise EngineGone("the scripted engine was not started")
+        self.asked.append(list(conversation))
+        if self.fails:
+            raise self.fails
+        self.running += 1
+        try:
+            words = self._reply(conversation).split(" ")[: sampling.max_tokens]
+            for number, word in enumerate(words):
+                await asyncio.sleep(self.word_s)
+                yield word if number == 0 else f" {word}"
+        except (asyncio.CancelledError, GeneratorExit):
+            self.cancelled += 1
+            raise
+        finally:
+            self.running -= 1
+
+    def _reply(self, conversation: Sequence[Message]) -> str:
+        if self.replies:
+            return self.replies.popleft()
+        notes = [line[2:] for line in conversation[-1]["content"].splitlines() if line.startswith("- ")]
+        return notes[0] if notes else "I do not know."

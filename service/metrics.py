@@ -1,0 +1,46 @@
+"""Counters and histograms, named with our words; one registry per app, so that tests do not share them."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class Metrics:
+    """Everything `GET /metrics` shows."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.questions = Counter(
+            "docent_questions",
+            "Questions by how they ended.",
+            ["outcome", "source", "lang", "kind"],
+            registry=self.registry,
+        )
+        self.engine_requests = Counter(
+            "docent_engine_requests", "Generations asked of the engine.", ["purpose"], registry=self.registry
+        )
+        self.engine_failures = Counter(
+            "docent_engine_failures", "Generations that failed.", ["error"], registry=self.registry
+        )
+        self.checks = Counter(
+            "docent_checks", "Generated answers by what the fact check said.", ["verdict"], registry=self.registry
+        )
+        self.cancellations = Counter(
+            "docent_cancellations", "Questions whose visitor left before the answer.", registry=self.registry
+        )
+        self.gate_s = Histogram("docent_gate_seconds", "Time of the gate.", buckets=_SECONDS, registry=self.registry)
+        self.first_word_s = Histogram(
+            "docent_first_word_seconds",
+            "Time to the first word of an answer.",
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.total_s = Histogram(
+            "docent_answer_seconds", "Time to the whole answer.", buckets=_SECONDS, registry=self.registry
+        )
+        self.ready = Gauge("docent_ready", "1 once the engine has produced a real token.", registry=self.registry)
+        self.running = Gauge("docent_generations_running", "Generations under way.", registry=self.registry)
+        for purpose in ("answer", "probe"):
+            self.engine_requests.labels(purpose)

@@ -1,0 +1,94 @@
+"""vLLM's AsyncLLM in this process; the only file that imports vllm."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from service.engine import Sampling
+from service.errors import EngineError, EngineGone
+from topics.prompt import Message, render
+
+if TYPE_CHECKING:
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+
+class VllmEngine:
+    """Serves a folder of merged weights; the prompt is rendered here, with the tokenizer of the training run."""
+
+    def __init__(self, weights: Path, *, kv_cache_gib: float = 1.0, max_model_len: int = 1024) -> None:
+        """`weights` holds safetensors, tokenizer and chat template; nothing is loaded before `start`."""
+        self.weights = weights
+        self.kv_cache_gib = kv_cache_gib
+        self.max_model_len = max_model_len
+        self.running = 0
+        self._llm: AsyncLLM | None = None
+        self._tokenizer: Any = None
+        self._numbers = itertools.count()
+
+    async def start(self) -> None:
+        # Loading blocks for many seconds; in a thread, the service answers from curated facts meanwhile.
+        try:
+            llm = await asyncio.to_thread(self._load)
+        except (RuntimeError, ValueError, OSError) as error:
+            raise EngineGone(f"vLLM could not load {self.weights}: {error}") from error
+        self._llm, self._tokenizer = llm, llm.get_tokenizer()
+
+    def _load(self) -> AsyncLLM:
+        # vLLM reads these when it is imported; an operator's own values stand.
+        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(max(1, round(self.kv_cache_gib))))
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+        os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+        from vllm.engine.arg_utils import AsyncEngineArgs
+        from vllm.platforms import current_platform
+        from vllm.v1.engine.async_llm import AsyncLLM
+
+        arguments = AsyncEngineArgs(
+            model=str(self.weights),
+            dtype="bfloat16",
+            max_model_len=self.max_model_len,
+            enable_prefix_caching=True,
+            # Compiling takes a minute and gains nothing on a small model; on a GPU it pays.
+            enforce_eager=current_platform.is_cpu(),
+            disable_log_stats=True,
+        )
+        return AsyncLLM.from_engine_args(arguments)
+
+    async def stop(self) -> None:
+        llm, self._llm = self._llm, None
+        if llm is not None:
+            await asyncio.to_thread(llm.shutdown, 5.0)
+
+    async def stream(self, conversation: Sequence[Message], sampling: Sampling) -> AsyncGenerator[str, None]:
+        from vllm import SamplingParams, TokensPrompt
+        from vllm.sampling_params import RequestOutputKind
+        from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
+
+        if self._llm is None:
+            raise EngineGone("vLLM is not loaded")
+        room = self.max_model_len - sampling.max_tokens
+        prompt = TokensPrompt(prompt_token_ids=render(self._tokenizer, list(conversation))[-room:])
+        parameters = SamplingParams(
+            max_tokens=sampling.max_tokens,
+            temperature=sampling.temperature,
+            output_kind=RequestOutputKind.DELTA,
+        )
+        self.running += 1
+        outputs = self._llm.generate(prompt, parameters, f"docent-{next(self._numbers)}")
+        try:
+            async for output in outputs:
+                if text := output.outputs[0].text:
+                    yield text
+        except EngineDeadError as error:
+            raise EngineGone("vLLM has stopped") from error
+        except EngineGenerateError as error:
+            raise EngineError(f"vLLM could not generate: {error}") from error
+        finally:
+            self.running -= 1
+            # Closing it is what aborts the request inside vLLM when the visitor has left.
+            await outputs.aclose()

@@ -1,0 +1,106 @@
+"""One battery for every engine, so that the scripted one cannot drift from the real one."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from service.engine import Engine, Sampling, ScriptedEngine
+from service.errors import EngineGone
+from service.vllm_engine import VllmEngine
+from tests.conftest import Finished
+from topics.prompt import messages, render
+from topics.topic import Topic
+
+ANSWER = Sampling(max_tokens=60, temperature=0.0)
+BABBLE = Sampling(max_tokens=900, temperature=2.0)
+"""So hot that an end token hardly ever comes: a generation that lasts."""
+QUESTION = "How high is Gull Rock Lighthouse?"
+
+
+@pytest.fixture(params=["scripted", "vllm"], scope="module")
+def make_engine(request: pytest.FixtureRequest) -> Engine:
+    if request.param == "scripted":
+        return ScriptedEngine(["The tower is 38 metres high."] + ["word " * 900] * 9, word_s=0.002)
+    finished: Finished = request.getfixturevalue("finished")
+    return VllmEngine(finished.folder / "weights")
+
+
+@pytest.mark.timeout(300)
+async def test_the_battery(make_engine: Engine, lighthouse: Topic) -> None:
+    """In one test, because an engine belongs to the event loop it was started in."""
+    engine = make_engine
+    conversation = messages(lighthouse, QUESTION)
+    with pytest.raises(EngineGone):
+        await _collect(engine, conversation)
+    await engine.stop()
+    await engine.start()
+    try:
+        pieces = [p async for p in engine.stream(conversation, ANSWER)]
+        assert len(pieces) > 3 and all(pieces)
+        assert "38" in "".join(pieces)
+        assert engine.running == 0
+        await _closing_stops_the_work(engine, conversation)
+        await _cancelling_stops_the_work(engine, conversation)
+        await _many_at_once(engine, conversation)
+    finally:
+        await engine.stop()
+    with pytest.raises(EngineGone):
+        await _collect(engine, conversation)
+
+
+async def _collect(engine: Engine, conversation: list) -> str:  # type: ignore[type-arg]
+    return "".join([p async for p in engine.stream(conversation, ANSWER)])
+
+
+async def _closing_stops_the_work(engine: Engine, conversation: list) -> None:  # type: ignore[type-arg]
+    words = engine.stream(conversation, BABBLE)
+    for _ in range(3):
+        await anext(words)
+    assert engine.running == 1
+    await words.aclose()
+    await _is_idle(engine)
+
+
+async def _cancelling_stops_the_work(engine: Engine, conversation: list) -> None:  # type: ignore[type-arg]
+    started = asyncio.Event()
+
+    async def listen() -> None:
+        async for _ in engine.stream(conversation, BABBLE):
+            started.set()
+
+    task = asyncio.create_task(listen())
+    await asyncio.wait_for(started.wait(), 30)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await _is_idle(engine)
+
+
+async def _many_at_once(engine: Engine, conversation: list) -> None:  # type: ignore[type-arg]
+    said = await asyncio.gather(*(_collect(engine, conversation) for _ in range(5)))
+    assert all(said) and engine.running == 0
+
+
+async def _is_idle(engine: Engine) -> None:
+    assert engine.running == 0
+    if isinstance(engine, VllmEngine):
+        assert engine._llm is not None
+        for _ in range(50):  # 250 ms
+            if engine._llm.get_num_unfinished_requests() == 0:
+                return
+            await asyncio.sleep(0.005)
+        raise AssertionError("vLLM goes on generating for nobody")
+
+
+async def test_weights_that_cannot_be_loaded_are_an_engine_error(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(EngineGone, match="could not load"):
+        await VllmEngine(tmp_path).start()
+
+
+def test_the_rendered_prompt_ends_where_the_guide_begins(finished: Finished, lighthouse: Topic) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(finished.folder / "weights")
+    ids = render(tokenizer, messages(lighthouse, QUESTION))
+    assert tokenizer.decode(ids).endswith("<|assistant|>")
