@@ -1,0 +1,119 @@
+"""Fixtures for everything that looks at the kiosk: a scripted service, a running kiosk, a browser's page.
+
+`start_kiosk(service_url)` and `page` know nothing of the scripted service, so they serve the real one as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.async_api import ConsoleMessage, Page, Request, async_playwright
+from tests.ui.service_double import ServiceDouble
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+ROOT = Path(__file__).resolve().parents[2]
+CHROMIUM = "/usr/bin/chromium"
+CHROMIUM_FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+START_LIMIT_S = 120
+"""Gradio alone takes seconds to import, and the machine may be training a model meanwhile."""
+
+StartKiosk = Callable[[str], contextlib.AbstractContextManager[str]]
+
+
+@contextlib.contextmanager
+def kiosk_at(service_url: str) -> Iterator[str]:
+    """`python -m ui` against a service; yields the kiosk's address, ends it with SIGTERM and expects a clean exit."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("DOCENT_UI_")}
+    environ |= {"DOCENT_UI_PORT": str(port), "DOCENT_UI_SERVICE_URL": service_url}
+    process = subprocess.Popen([sys.executable, "-m", "ui"], cwd=ROOT, env=environ)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _wait_for(url, process)
+        yield url
+    finally:
+        process.terminate()
+        try:
+            code = process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+    assert code == 0
+
+
+def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + START_LIMIT_S
+    while time.monotonic() < until:
+        assert process.poll() is None, f"the kiosk ended with {process.returncode}"
+        with contextlib.suppress(httpx.HTTPError):
+            httpx.get(f"{url}/kiosk/state", trust_env=False)
+            return
+        time.sleep(0.25)
+    raise AssertionError(f"no kiosk at {url} after {START_LIMIT_S} s")
+
+
+@pytest.fixture(scope="session")
+def start_kiosk() -> StartKiosk:
+    """`with start_kiosk(service_url) as url:` runs a kiosk of its own."""
+    return kiosk_at
+
+
+@pytest.fixture(scope="session")
+def _one_double() -> Iterator[ServiceDouble]:
+    double = ServiceDouble()
+    double.start()
+    yield double
+    double.stop()
+
+
+@pytest.fixture
+def service(_one_double: ServiceDouble) -> Iterator[ServiceDouble]:
+    """The scripted service, running and with an empty memory."""
+    _one_double.reset()
+    yield _one_double
+    _one_double.start_again()
+
+
+@pytest.fixture(scope="session")
+def kiosk_url(_one_double: ServiceDouble) -> Iterator[str]:
+    """A kiosk in front of the scripted service."""
+    with kiosk_at(_one_double.url) as url:
+        yield url
+
+
+@pytest.fixture
+async def page() -> AsyncIterator[Page]:
+    """An empty page, as large as the upright screen. At the end: no error in the console, and nobody outside asked."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
+        page = await browser.new_page(viewport={"width": 1080, "height": 1920}, has_touch=True)
+        page.set_default_timeout(20_000)
+        faults: list[str] = []
+        page.on("pageerror", lambda error: faults.append(f"script: {error}"))
+        page.on("console", lambda line: faults.append(f"console: {line.text}") if _is_fault(line) else None)
+        page.on("request", lambda request: faults.append(f"outside: {request.url}") if _outside(request) else None)
+        yield page
+        await browser.close()
+    assert faults == []
+
+
+def _is_fault(line: ConsoleMessage) -> bool:
+    # Gradio says this of its own request when a page is left in the middle of an answer.
+    return line.type == "error" and not line.text.startswith("AbortError: signal is aborted")
+
+
+def _outside(request: Request) -> bool:
+    return not re.match(r"(http://127\.0\.0\.1[:/]|data:|about:|blob:)", request.url)

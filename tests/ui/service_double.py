@@ -1,0 +1,205 @@
+"""Stands in for the service in the kiosk's tests: same HTTP, scripted answers, and it remembers what it was asked."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import threading
+import time
+import tomllib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+
+TEXTS = Path(__file__).resolve().parents[2] / "topics" / "texts"
+TITLES = {"en": "Ho Chi Minh", "vi": "Hồ Chí Minh"}
+SUGGESTIONS = {
+    "en": [
+        "Where was Ho Chi Minh born?",
+        "Why did he leave Vietnam in 1911?",
+        "What did he do in Paris?",
+        "What is written in his testament?",
+    ],
+    "vi": [
+        "Hồ Chí Minh sinh ra ở đâu?",
+        "Vì sao Người ra đi tìm đường cứu nước năm 1911?",
+        "Người đã làm gì ở Paris?",
+        "Bản Di chúc của Người viết những gì?",
+    ],
+}
+BORN = {
+    "en": "Ho Chi Minh was born on 19 May 1890 in Hoang Tru, his mother's village in Nghe An province. "
+    "He grew up in nearby Kim Lien, the home of his father's family, where visitors can still see both houses.",
+    "vi": "Hồ Chí Minh sinh ngày 19 tháng 5 năm 1890 tại làng Hoàng Trù, quê mẹ của Người, thuộc tỉnh Nghệ An. "
+    "Người lớn lên ở làng Kim Liên gần đó, quê nội, nơi khách tham quan vẫn có thể thấy cả hai ngôi nhà.",
+}
+SOURCE = {"en": "Birth and family", "vi": "Quê hương và gia đình"}
+HOSTILE = (
+    "<img src=x onerror=\"document.title='hacked'\"><script>alert(1)</script> <b>bold</b> __under__ `code` "
+    "![pixel](https://example.org/p.png) see [this page](https://example.org/x) or https://example.org/y now"
+)
+
+
+def topic() -> dict[str, Any]:
+    """The body of `GET /topic`, with the texts that are shipped."""
+    return {
+        "id": "ho_chi_minh",
+        "title": dict(TITLES),
+        "languages": [{"code": "en", "name": "English"}, {"code": "vi", "name": "Tiếng Việt"}],
+        "texts": {code: texts(code) for code in TITLES},
+        "suggestions": dict(SUGGESTIONS),
+        "release": None,
+    }
+
+
+def texts(code: str) -> dict[str, str]:
+    """The screen's words in one language."""
+    table = tomllib.loads((TEXTS / f"{code}.toml").read_text("utf-8"))
+    return {name: text.replace("{title}", TITLES[code]) for name, text in table.items()}
+
+
+class ServiceDouble:
+    """A service on a port of its own. What it says depends on a word in the question; anything else is answered."""
+
+    def __init__(self) -> None:
+        self.port = _free_port()
+        self.reset()
+        self._app = self._build()
+        self._server: uvicorn.Server | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def reset(self) -> None:
+        """Forget what was asked, and answer as at the start."""
+        self.asked: list[dict[str, Any]] = []
+        self.keys: list[str | None] = []
+        self.cancelled = 0
+        self.word_s = 0.03
+        self.first_word_s = 0.1
+
+    def start(self) -> None:
+        """Answer at `url` until `stop`."""
+        config = uvicorn.Config(self._app, host="127.0.0.1", port=self.port, log_level="critical", lifespan="off")
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, daemon=True)
+        self._thread.start()
+        _wait_until(lambda: self._server is not None and self._server.started)
+
+    def stop(self) -> None:
+        """Die as a killed process does: whatever is under way breaks off."""
+        if self._server and self._thread:
+            self._server.should_exit = self._server.force_exit = True
+            self._thread.join(10)
+            self._server = None
+
+    def start_again(self) -> None:
+        """Answer once more, if `stop` was called."""
+        if self._server is None:
+            self.start()
+
+    async def until_cancelled(self, times: int) -> None:
+        """Wait until so many answers were broken off by whoever listened."""
+        until = time.monotonic() + 10
+        while self.cancelled < times:
+            assert time.monotonic() < until, f"{self.cancelled} answers were broken off, not {times}"
+            await asyncio.sleep(0.02)
+
+    def _build(self) -> FastAPI:
+        app = FastAPI()
+
+        @app.get("/live")
+        async def live() -> dict[str, bool]:
+            return {"live": True}
+
+        @app.get("/topic")
+        async def get_topic() -> dict[str, Any]:
+            return topic()
+
+        @app.post("/ask")
+        async def ask(request: Request) -> Response:
+            body = await request.json()
+            self.asked.append(body)
+            self.keys.append(request.headers.get("authorization"))
+            if "__down__" in body["question"]:
+                return _problem(503, [SUGGESTIONS[body["language"]][3]])
+            return StreamingResponse(self._stream(body), media_type="text/event-stream")
+
+        return app
+
+    async def _stream(self, body: dict[str, Any]) -> AsyncIterator[str]:
+        try:
+            async for event, data in self._events(body["question"], body["language"]):
+                yield f"event: {event}\ndata: {json.dumps(data)}\n\n"
+        except (asyncio.CancelledError, GeneratorExit):
+            self.cancelled += 1
+            raise
+
+    async def _events(self, question: str, language: str) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+        words, done = script(question, language)
+        yield "meta", {"id": "1", "gate": done["gate"], "release": None}
+        await asyncio.sleep(self.first_word_s)
+        for word in words.split(" "):
+            yield "delta", {"text": word + " "}
+            await asyncio.sleep(self.word_s)
+        if "__break__" in question:
+            raise RuntimeError("breaks off in the middle of an answer")
+        if "__error__" in question:
+            yield "error", {"type": "about:blank", "title": "Engine stopped", "status": 502, "detail": "Traceback"}
+            return
+        if "__replace__" in question:
+            yield "replace", {"text": "Checked: "}
+        yield "done", done
+
+
+def script(question: str, language: str) -> tuple[str, dict[str, Any]]:
+    """The words streamed for a question, and the finished body."""
+    own = texts(language)
+    chips = SUGGESTIONS[language]
+    if "football" in question or "bóng đá" in question:
+        return "", _done("declined", own["refusal"], language, suggestions=chips[1:])
+    if "house" in question or "nhà" in question:
+        return "", _done("unsure", own["unsure"], language, suggestions=chips[:3])
+    if "__html__" in question:
+        return HOSTILE, _done("answered", HOSTILE, language)
+    if "__long__" in question:
+        long = " ".join([BORN[language]] * 6)
+        return long, _done("answered", long, language)
+    if "__replace__" in question:
+        return "wrong words", _done("answered", "Checked: he was born in 1890.", language)
+    source = [{"id": "birth", "title": SOURCE[language], "section": "birth"}]
+    return BORN[language], _done("answered", BORN[language], language, sources=source, suggestions=chips[1:])
+
+
+def _done(outcome: str, answer: str, language: str, **more: Any) -> dict[str, Any]:
+    gate = {"on_topic": outcome in ("answered", "unsure"), "score": 0.9, "kind": "topic"}
+    return {
+        "id": "1", "outcome": outcome, "answer": answer, "source": "model", "sources": [], "suggestions": [],
+        "gate": gate, "release": None, "timings": None, "lang": language, "check": None, **more,
+    }  # fmt: skip
+
+
+def _problem(status: int, suggestions: list[str]) -> Response:
+    body = {"type": "about:blank", "title": "Resting", "status": status, "detail": "no", "suggestions": suggestions}
+    return JSONResponse(body, status, media_type="application/problem+json")
+
+
+def _free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+        return port
+
+
+def _wait_until(true: Any, timeout_s: float = 20.0) -> None:
+    until = time.monotonic() + timeout_s
+    while not true():
+        assert time.monotonic() < until, "waited too long"
+        time.sleep(0.02)

@@ -1,0 +1,312 @@
+"""The kiosk as a visitor meets it: a real browser, a running kiosk, a scripted service."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import httpx
+import pytest
+from playwright.async_api import Page, Route, expect
+from tests.ui.service_double import BORN, SOURCE, SUGGESTIONS, TITLES, ServiceDouble, texts
+
+pytestmark = pytest.mark.timeout(180)
+
+EN, VI = texts("en"), texts("vi")
+ASKED = "#k-chat [data-testid=user]"
+SAID = "#k-chat [data-testid=bot]"
+LOCAL_WORDS = """() => [
+    document.body.innerText, document.title,
+    ...[...document.querySelectorAll('*')].flatMap((element) =>
+        ['aria-label', 'placeholder', 'title', 'alt', 'value'].map((name) => element.getAttribute(name) || '')),
+    ...[...document.querySelectorAll('input, textarea')].map((field) => field.value),
+].join('\\n')"""
+KEPT_WORDS = "() => JSON.stringify(localStorage) + JSON.stringify(sessionStorage) + document.cookie"
+
+
+async def arrive(page: Page, url: str) -> None:
+    """Load the kiosk and wait until a visitor could touch it."""
+    await page.goto(url)
+    await expect(page.locator("#k-chip-0")).to_be_visible()
+    await expect(page.locator("#k-first")).to_be_hidden()
+
+
+async def ask(page: Page, question: str) -> None:
+    await page.fill("#k-box input", question)
+    await page.tap("#k-ask")
+
+
+async def answered(page: Page, answers: int = 1) -> str:
+    """Wait for the end of the newest answer; its words."""
+    await expect(page.locator(SAID)).to_have_count(answers)
+    await expect(page.locator("#k-ask")).to_be_visible()
+    return await page.locator(SAID).last.inner_text()
+
+
+async def speak_vietnamese(page: Page) -> None:
+    await page.locator("#k-languages label", has_text="Tiếng Việt").tap()
+    await expect(page.locator("#k-ask")).to_have_text(VI["ask"])
+
+
+async def test_a_visitor_is_greeted_in_the_museums_language(page: Page, service: ServiceDouble, kiosk_url: str) -> None:
+    await arrive(page, kiosk_url)
+    assert await page.title() == f"{EN['guide']} · {TITLES['en']}"
+    assert await page.locator("html").get_attribute("lang") == "en"
+    await expect(page.locator("#k-header h1")).to_have_text(TITLES["en"])
+    await expect(page.locator("#k-header")).to_contain_text(EN["computer_notice"])
+    greeting = await page.locator("#k-chat .k-greeting").inner_text()
+    assert greeting.replace("\u00a0", " ") == EN["greeting"]
+    assert await page.locator(".k-chip").all_inner_texts() == SUGGESTIONS["en"]
+    assert await page.locator("#k-languages label").all_inner_texts() == ["English", "Tiếng Việt"]
+
+
+async def test_in_vietnamese_no_english_is_left(page: Page, service: ServiceDouble, kiosk_url: str) -> None:
+    await arrive(page, kiosk_url)
+    await speak_vietnamese(page)
+    await expect(page.locator("html")).to_have_attribute("lang", "vi")
+    await expect(page).to_have_title(f"{VI['guide']} · {TITLES['vi']}")
+    assert await page.locator(".k-chip").all_inner_texts() == SUGGESTIONS["vi"]
+    await page.tap("#k-chip-0")
+    assert BORN["vi"] in await answered(page)
+    shown = (await page.evaluate(LOCAL_WORDS)).replace("\u00a0", " ").replace("English", "")
+    # "Paris" and "Ho Chi Minh" are names; what must not stay is a sentence or a button.
+    for word in [*EN.values(), *SUGGESTIONS["en"], "conversation", "Clear", "Loading", "message:", "Textbox", "Submit"]:
+        assert word == EN["language"] or word not in shown, word
+    assert service.asked[0]["language"] == "vi"
+
+
+async def test_a_touched_suggestion_is_answered_with_its_source(
+    page: Page, service: ServiceDouble, kiosk_url: str
+) -> None:
+    service.first_word_s = 1.0
+    await arrive(page, kiosk_url)
+    await page.tap("#k-chip-0")
+    await expect(page.locator(SAID)).to_have_text(EN["thinking"], timeout=5000)
+    await expect(page.locator("#k-status")).to_have_text(EN["thinking"])
+    await expect(page.locator("#k-chip-1")).to_be_disabled()
+    await expect(page.locator(SAID)).to_contain_text("19 May 1890")
+    assert await page.locator("#k-stop").is_visible(), "the words come while the answer is still growing"
+    words = await answered(page)
+    assert BORN["en"] in words and f"{EN['from']}: {SOURCE['en']}" in words
+    assert await page.locator(ASKED).inner_text() == SUGGESTIONS["en"][0]
+    assert await page.locator(".k-chip").all_inner_texts() == SUGGESTIONS["en"][1:]
+
+
+async def test_screen_readers_hear_an_answer_once(page: Page, service: ServiceDouble, kiosk_url: str) -> None:
+    await arrive(page, kiosk_url)
+    await page.evaluate(
+        """() => { window.heard = [];
+        new MutationObserver(() => window.heard.push(document.querySelector('#k-status').textContent))
+            .observe(document.querySelector('#k-status'), {childList: true}); }"""
+    )
+    await page.tap("#k-chip-0")
+    await answered(page)
+    await expect(page.locator("#k-status")).to_contain_text(BORN["en"])
+    assert len(await page.evaluate("window.heard")) == 2, "thinking, and the whole answer"
+    assert await page.locator("#k-chat [role=log]").get_attribute("aria-live") == "off"
+    assert await page.locator("#k-chat [data-testid][aria-label]").count() == 0
+
+
+async def test_a_refusal_is_kind_and_offers_questions(page: Page, service: ServiceDouble, kiosk_url: str) -> None:
+    await arrive(page, kiosk_url)
+    await ask(page, "Who won the football?")
+    assert await answered(page) == EN["refusal"]
+    assert await page.locator(".k-chip").all_inner_texts() == SUGGESTIONS["en"][1:]
+    assert await page.locator("#k-box input").input_value() == ""
+
+
+async def test_do_you_mean_can_be_touched(page: Page, service: ServiceDouble, kiosk_url: str) -> None:
+    await arrive(page, kiosk_url)
+    await ask(page, "the house?")
+    assert await answered(page) == EN["unsure"]
+    await page.tap("#k-chip-0")
+    assert BORN["en"] in await answered(page, 2)
+    assert service.asked[1]["question"] == SUGGESTIONS["en"][0]
+    assert service.asked[1]["history"] == [{"question": "the house?", "answer": EN["unsure"]}]
+
+
+async def test_enter_asks(page: Page, service: ServiceDouble, kiosk_url: str) -> None:
+    await arrive(page, kiosk_url)
+    await page.fill("#k-box input", "   ")
+    await page.press("#k-box input", "Enter")
+    await page.fill("#k-box input", "Where was he born?")
+    await page.press("#k-box input", "Enter")
+    await answered(page)
+    assert [body["question"] for body in service.asked] == ["Where was he born?"]
+
+
+async def test_three_quick_touches_are_one_question(page: Page, service: ServiceDouble, kiosk_url: str) -> None:
+    await arrive(page, kiosk_url)
+    await page.evaluate("() => [0, 1, 0].forEach((n) => document.querySelector(`#k-chip-${n}`).click())")
+    await page.locator("#k-box input").press("Enter")
+    await answered(page)
+    await asyncio.sleep(1)
+    assert await page.locator(ASKED).count() == 1 and len(service.asked) == 1
+
+
+async def test_stop_keeps_what_was_said_and_tells_the_service(
+    page: Page, service: ServiceDouble, kiosk_url: str
+) -> None:
+    service.word_s = 0.1
+    await arrive(page, kiosk_url)
+    for times in range(1, 4):
+        await ask(page, "__long__")
+        await expect(page.locator(SAID).nth(times - 1)).to_contain_text("Ho Chi Minh was")
+        touched = time.monotonic()
+        await page.tap("#k-stop")
+        words = await answered(page, times)
+        assert time.monotonic() - touched < 3
+        assert words.startswith("Ho Chi Minh was") and words.endswith(EN["stopped"])
+        await service.until_cancelled(times)
+        assert await page.locator("[data-testid=status-tracker]:visible, .toast-wrap:visible").count() == 0
+    assert service.asked[-1]["history"] == [], "half an answer is not told as one"
+
+
+async def test_another_language_during_an_answer(page: Page, service: ServiceDouble, kiosk_url: str) -> None:
+    service.word_s = 0.1
+    await arrive(page, kiosk_url)
+    await ask(page, "__long__")
+    await expect(page.locator(SAID)).to_contain_text("Ho Chi Minh was")
+    await speak_vietnamese(page)
+    await service.until_cancelled(1)
+    assert await page.locator(".k-chip").all_inner_texts() == SUGGESTIONS["vi"]
+    assert await page.locator(f"{SAID} .k-said").get_attribute("lang") == "en"
+
+
+async def test_a_late_reply_to_a_language_does_not_bring_stop_back(
+    page: Page, service: ServiceDouble, kiosk_url: str
+) -> None:
+    """The reply to the touched language and the end of the answer travel apart, and may arrive in either order."""
+    service.word_s = 0.1
+    answer_ended = asyncio.Event()
+
+    async def hold_back(route: Route) -> None:
+        reply = await route.fetch()
+        await answer_ended.wait()
+        await route.fulfill(response=reply)
+
+    await arrive(page, kiosk_url)
+    await page.route("**/gradio_api/run/predict", hold_back)
+    await ask(page, "__long__")
+    await expect(page.locator(SAID)).to_contain_text("Ho Chi Minh was")
+    await speak_vietnamese(page)
+    async with page.expect_response("**/gradio_api/run/predict"):
+        answer_ended.set()
+    await asyncio.sleep(1)
+    await expect(page.locator("#k-stop")).to_have_count(0)
+    await expect(page.locator("#k-ask")).to_have_text(VI["ask"])
+    assert await page.locator("#k-chip-0").is_enabled()
+
+
+@pytest.mark.parametrize("word", ["__down__", "__break__", "__error__"])
+async def test_a_failure_is_a_kind_sentence(page: Page, service: ServiceDouble, kiosk_url: str, word: str) -> None:
+    await arrive(page, kiosk_url)
+    await speak_vietnamese(page)
+    await ask(page, f"{word} ?")
+    await expect(page.locator(SAID)).to_have_text(VI["resting"])
+    await expect(page.locator("#k-ask")).to_be_visible()
+    assert await page.locator("#k-chip-0").is_enabled()
+
+
+async def test_a_replaced_answer_forgets_what_was_streamed(page: Page, service: ServiceDouble, kiosk_url: str) -> None:
+    await arrive(page, kiosk_url)
+    await ask(page, "__replace__")
+    assert await answered(page) == "Checked: he was born in 1890."
+
+
+async def test_hostile_words_are_shown_and_do_nothing(page: Page, service: ServiceDouble, kiosk_url: str) -> None:
+    question = "__html__ <img src=x onerror=alert(1)> [a](https://example.org) **b** &lt; <script>alert(2)</script>"
+    await arrive(page, kiosk_url)
+    await ask(page, question)
+    words = await answered(page)
+    assert await page.locator(ASKED).inner_text() == question
+    assert "<b>bold</b>" in words and "this page" in words and "example.org" not in words
+    assert await page.locator("#k-chat :is(a, img, script, b, strong, em, code)").count() == 0
+    assert await page.title() == f"{EN['guide']} · {TITLES['en']}"
+
+
+async def test_start_over_leaves_no_word(page: Page, service: ServiceDouble, kiosk_url: str) -> None:
+    await arrive(page, kiosk_url)
+    await speak_vietnamese(page)
+    await ask(page, "Zanzibar __long__ ?")
+    await expect(page.locator(SAID)).to_contain_text("Hoàng Trù")
+    await page.fill("#k-box input", "Zanzibar draft")
+    await page.tap("#k-over")
+    await expect(page.locator("#k-ask")).to_have_text(EN["ask"])
+    await expect(page.locator("#k-first")).to_be_hidden()
+    await service.until_cancelled(1)
+    assert "Zanzibar" not in await page.evaluate(LOCAL_WORDS)
+    assert await page.locator(SAID).count() == 0
+    assert await page.evaluate(KEPT_WORDS) == "{}{}"
+    assert await page.evaluate("indexedDB.databases()") == []
+    await page.tap("#k-chip-0")
+    await answered(page)
+    assert service.asked[-1]["history"] == []
+
+
+async def test_without_the_service_the_guide_rests_and_comes_back(
+    page: Page, service: ServiceDouble, kiosk_url: str
+) -> None:
+    await arrive(page, kiosk_url)
+    await speak_vietnamese(page)
+    await ask(page, "Hồ Chí Minh sinh ra ở đâu?")
+    await answered(page)
+    service.stop()
+    await expect(page.locator("#k-resting")).to_be_visible(timeout=8000)
+    assert VI["offline_title"] in await page.locator("#k-resting").inner_text()
+    assert await page.evaluate("document.querySelector('gradio-app').inert")
+    service.start()
+    await expect(page.locator("#k-resting")).to_be_hidden(timeout=15_000)
+    await expect(page.locator("#k-ask")).to_have_text(EN["ask"])
+    assert await page.locator(ASKED).count() == 0, "whoever was here has left"
+
+
+async def test_a_kiosk_that_starts_first_waits_for_the_service(
+    page: Page, service: ServiceDouble, start_kiosk: Callable[[str], AbstractContextManager[str]]
+) -> None:
+    service.stop()
+    with start_kiosk(service.url) as url:
+        await page.goto(url)
+        await expect(page.locator("#k-resting")).to_be_visible()
+        assert (await page.locator("body").inner_text()).strip("… \n") == "", "it has no words of its own"
+        service.start()
+        await expect(page.locator("#k-chip-0")).to_be_visible()
+        await expect(page.locator("#k-resting")).to_be_hidden()
+        await page.goto("about:blank")
+
+
+@pytest.mark.parametrize(("width", "height"), [(1080, 1920), (1920, 1080), (768, 1366), (1366, 768), (2160, 3840)])
+async def test_everything_is_on_the_screen_and_large_enough(
+    page: Page, service: ServiceDouble, kiosk_url: str, width: int, height: int
+) -> None:
+    await page.set_viewport_size({"width": width, "height": height})
+    await arrive(page, kiosk_url)
+    unit = min(width, height) / 1080
+    for language in ("en", "vi"):
+        if language == "vi":
+            await speak_vietnamese(page)
+        for part in await page.locator("#k-page button, #k-box input, #k-languages label, #k-header h1").all():
+            box = await part.bounding_box()
+            assert box and box["x"] >= 0 and box["y"] >= 0
+            assert box["x"] + box["width"] <= width and box["y"] + box["height"] <= height
+            assert box["height"] >= 72 * unit and box["height"] >= 44
+        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+async def test_only_one_question_at_a_time_whatever_the_page_does(service: ServiceDouble, kiosk_url: str) -> None:
+    """Without the page's script: the server, too, takes one question per visitor."""
+    service.word_s = 0.2
+    async with httpx.AsyncClient(base_url=kiosk_url, trust_env=False) as http:
+        functions = (await http.get("/config")).json()["dependencies"]
+        numbers = [f["id"] for f in functions if any(target[1] == "click" for target in f["targets"])]
+        load = next(f["id"] for f in functions if any(target[1] == "load" for target in f["targets"]))
+        body = {"session_hash": "twice", "event_data": None, "trigger_id": None}
+        await http.post("/gradio_api/queue/join", json={**body, "data": [], "fn_index": load})
+        await asyncio.sleep(1)
+        for number in numbers[:2]:
+            reply = await http.post("/gradio_api/queue/join", json={**body, "data": ["Where?"], "fn_index": number})
+            assert reply.status_code == 200
+        await asyncio.sleep(2)
+    assert len(service.asked) == 1

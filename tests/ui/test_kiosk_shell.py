@@ -1,0 +1,112 @@
+"""The shell: which doors are open, what every answer carries, and what stands in the first bytes of the page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Sequence
+
+import httpx
+import pytest
+from tests.ui.service_double import topic as topic_body
+
+from ui.client import Event, Exchange, Topic
+from ui.errors import ServiceUnreachable
+from ui.kiosk import build_app
+from ui.settings import Settings
+
+
+class SilentService:
+    """A service that is there and says nothing but its topic; without one, it is not there."""
+
+    def __init__(self, topic: Topic | None) -> None:
+        self.known = topic
+
+    async def live(self) -> bool:
+        return self.known is not None
+
+    async def topic(self) -> Topic:
+        if self.known is None:
+            raise ServiceUnreachable("not there")
+        return self.known
+
+    async def ask(self, question: str, history: Sequence[Exchange], language: str) -> AsyncIterator[Event]:
+        raise AssertionError("nobody asks here")
+        yield
+
+    async def close(self) -> None:
+        pass
+
+
+def browser(service: SilentService) -> httpx.AsyncClient:
+    app = build_app(Settings(), client=service)
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:7860")
+
+
+@pytest.fixture
+async def reachable() -> AsyncIterator[httpx.AsyncClient]:
+    async with browser(SilentService(Topic.model_validate(topic_body()))) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/gradio_api/upload", "/gradio_api/runs", "/gradio_api/info", "/gradio_api/file=/etc/passwd", "/openapi.json",
+        "/gradio_api/openapi.json", "/monitoring", "/gradio_api/call/ask", "/docs", "/login", "/manifest.json",
+        "/gradio_api/run/ask", "/gradio_api/proxy=http://127.0.0.1/",
+    ],
+)  # fmt: skip
+async def test_closed_doors(reachable: httpx.AsyncClient, path: str) -> None:
+    for method in ("GET", "POST"):
+        reply = await reachable.request(method, path)
+        assert (reply.status_code, reply.text) == (404, "Not found")
+        assert "script-src" in reply.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize("path", ["/", "/config", "/theme.css", "/kiosk/state"])
+async def test_open_doors_carry_the_policy(reachable: httpx.AsyncClient, path: str) -> None:
+    reply = await reachable.get(path)
+    assert reply.status_code == 200
+    policy = reply.headers["content-security-policy"]
+    assert "default-src 'self'" in policy and "unsafe-eval" not in policy and "http" not in policy
+
+
+async def test_the_first_bytes_hold_title_words_style_and_script(reachable: httpx.AsyncClient) -> None:
+    reply = await reachable.get("/")
+    assert reply.headers["cache-control"] == "no-store"
+    assert int(reply.headers["content-length"]) == len(reply.content)
+    assert "<title>Museum guide · Ho Chi Minh</title>" in reply.text
+    assert "I know a good deal about Ho\u00a0Chi\u00a0Minh" in reply.text
+    assert "--k-u:" in reply.text and "/kiosk/state" in reply.text
+    assert '<div id="k-resting" role="dialog" aria-modal="true"' in reply.text and 'class="k-open"' not in reply.text
+
+
+async def test_the_page_names_no_outside_address_to_load_from(reachable: httpx.AsyncClient) -> None:
+    page = (await reachable.get("/")).text
+    assert re.findall(r'(?:src|href|content)="https?://[^"]*', page) == []
+    assert "fonts.googleapis.com" not in page + (await reachable.get("/theme.css")).text
+
+
+async def test_a_topic_cannot_break_out_of_its_place() -> None:
+    body = topic_body()
+    body["title"]["en"] = "</script><script>alert(1)</script>"
+    body["texts"]["en"]["offline_title"] = "</script><script>alert(2)</script>"
+    async with browser(SilentService(Topic.model_validate(body))) as client:
+        page = (await client.get("/")).text
+    assert "<script>alert" not in page
+
+
+async def test_without_a_service_the_page_rests_and_says_nothing() -> None:
+    async with browser(SilentService(None)) as client:
+        page = (await client.get("/")).text
+        assert (await client.get("/kiosk/state")).json() == {"ready": False}
+    assert 'class="k-open"' in page and '"known": false' in page and "<title>…</title>" in page
+
+
+async def test_a_service_that_comes_later_is_found() -> None:
+    service = SilentService(None)
+    async with browser(service) as client:
+        assert (await client.get("/kiosk/state")).json() == {"ready": False}
+        service.known = Topic.model_validate(topic_body())
+        assert (await client.get("/kiosk/state")).json() == {"ready": True}
+        assert "Museum guide" in (await client.get("/")).text
