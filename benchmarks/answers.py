@@ -1,0 +1,117 @@
+"""How visitors fare: every held-out wording of a topic through `POST /ask`, by register and language.
+
+  python benchmarks/answers.py --topic topics/ho_chi_minh        (a service must be running)
+
+`right`: the answer holds every key string of the fact. `offered`: the fact's question is among the suggestions of
+"Do you mean …?". `beside`: something else was answered. Also asks 100 off-topic questions and reads the engine's
+metric. Measure a release without held-out wordings in it (`make train-adapter`), or the figures mean nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import random
+import re
+import statistics
+import unicodedata
+from collections import defaultdict
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+RESULTS = Path(__file__).resolve().parent / "results"
+
+
+def norm(text: str) -> str:
+    decomposed = unicodedata.normalize("NFKD", text.lower().replace("đ", "d"))
+    return re.sub(r"\W+", " ", "".join(c for c in decomposed if not unicodedata.combining(c))).strip()
+
+
+def holds(text: str, key: str) -> bool:
+    return f" {norm(key)}" in f" {norm(text)} "
+
+
+def overlap(wording: str, others: list[str]) -> float:
+    """Largest share of the wording's words that one trained wording has too (Jaccard)."""
+    mine = set(norm(wording).split())
+    return max(len(mine & set(norm(o).split())) / max(len(mine | set(norm(o).split())), 1) for o in others)
+
+
+def engine_answers(client: httpx.Client) -> float:
+    text = client.get("/metrics").text
+    return float(re.search(r'docent_engine_requests_total\{purpose="answer"\} (\S+)', text).group(1))  # type: ignore[union-attr]
+
+
+def judge(reply: dict[str, Any], row: dict[str, Any]) -> str:
+    if reply["outcome"] == "answered":
+        return "right" if all(holds(reply["answer"], k) for k in row["key"]) else "beside"
+    if reply["outcome"] == "unsure" and row["question"] in reply["suggestions"]:
+        return "offered"
+    return {"unsure": "unsure", "declined": "refused"}.get(reply["outcome"], "other")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--topic", type=Path, required=True)
+    parser.add_argument("--url", default="http://127.0.0.1:8000")
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    rows = [json.loads(line) for line in (args.topic / "questions.jsonl").read_text(encoding="utf-8").splitlines()]
+    client = httpx.Client(base_url=args.url, timeout=60)
+    release = client.get("/topic").json()["release"]
+    counts: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    sources: dict[str, int] = defaultdict(int)
+    milliseconds, overlaps = [], []
+    for row in rows:
+        held = [p for p in row["paraphrases"] if p.get("held") or row.get("held")]
+        trained = [row["question"], *(p["text"] for p in row["paraphrases"] if not p.get("held"))]
+        for wording in held:
+            reply = client.post("/ask", json={"question": wording["text"]}).json()
+            kind = "unseen" if row.get("held") else ("plain" if wording["register"] == "plain" else "hard")
+            verdict = judge(reply, row)
+            groups = [f"{kind}", f"{kind} {row['lang']}"]
+            if kind != "unseen":
+                overlaps.append(overlap(wording["text"], trained))
+                groups.append(f"{wording['register']} {row['lang']}")
+            for group in groups:
+                counts[group]["n"] += 1
+                counts[group][verdict] += 1
+            sources[reply.get("source", "none")] += 1
+            milliseconds.append(reply["timings"]["total_ms"])
+    off = [
+        json.loads(line) for line in (args.topic.parent / "off_topic.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
+    before = engine_answers(client)
+    outcomes: dict[str, int] = defaultdict(int)
+    for question in random.Random(0).sample(off, 100):
+        outcomes[client.post("/ask", json={"question": question["question"]}).json()["outcome"]] += 1
+    result = {
+        "date": date.today().isoformat(),
+        "machine": f"{platform.machine()}, {platform.system()}",
+        "release": release,
+        "groups": {k: dict(v) for k, v in sorted(counts.items())},
+        "sources": dict(sources),
+        "median_ms": round(statistics.median(milliseconds), 1),
+        "lexical_overlap_with_trained": {
+            "mean_jaccard": round(statistics.mean(overlaps), 3),
+            "median": round(statistics.median(overlaps), 3),
+        },
+        "off_topic_100": {"outcomes": dict(outcomes), "engine_answer_requests": engine_answers(client) - before},
+    }
+    RESULTS.mkdir(exist_ok=True)
+    out = args.out or RESULTS / f"answers-{args.topic.name}.json"
+    out.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    columns = ("right", "offered", "beside", "unsure", "refused")
+    print(f"{'share of':14} {'n':>4}", *(f"{c:>8}" for c in columns))
+    for name, c in result["groups"].items():  # type: ignore[union-attr]
+        print(f"{name:14} {c['n']:4}", *(f"{c.get(column, 0) / c['n']:8.2f}" for column in columns))
+    print({k: result[k] for k in ("sources", "median_ms", "lexical_overlap_with_trained", "off_topic_100")})
+    print(out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""The real thing: a release made by training, `python -m service` with vLLM on the CPU, asked over HTTP."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.conftest import LIGHTHOUSE, ROOT, Finished
+from tests.ui.conftest import page, start_kiosk  # noqa: F401
+from topics.release import MANIFEST, Manifest, write_manifest
+from topics.topic import Topic, load_topic
+from training.release import release
+from training.run import RunFolder
+
+
+@contextlib.contextmanager
+def service_at(topic: Path, folder: Path) -> Iterator[str]:
+    """`python -m service` on a free port, ready; ended with SIGTERM, and the exit must be clean."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    settings = {"DOCENT_TOPIC": str(topic), "DOCENT_RELEASE": str(folder), "DOCENT_PORT": str(port)}
+    program = subprocess.Popen([sys.executable, "-m", "service"], cwd=ROOT, env={**os.environ, **settings})
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _wait(f"{url}/ready", program, 240)
+        yield url
+        program.send_signal(signal.SIGTERM)
+        assert program.wait(30) == 0
+    finally:
+        if program.poll() is None:
+            program.kill()
+
+
+def _wait(url: str, program: subprocess.Popen[bytes], limit_s: float) -> None:
+    until = time.monotonic() + limit_s
+    while time.monotonic() < until:
+        assert program.poll() is None, f"the service ended with {program.returncode}"
+        with contextlib.suppress(httpx.HTTPError):
+            if httpx.get(url, timeout=5).status_code == 200:
+                return
+        time.sleep(0.2)
+    raise AssertionError(f"{url} is not green after {limit_s} s")
+
+
+@pytest.fixture(scope="session")
+def released(finished: Finished, lighthouse: Topic, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("real")
+    made = release(
+        lighthouse, finished.recipe, RunFolder(finished.folder), lighthouse.rows(), finished.result, root=root
+    )
+    # The model speaks whenever it may, so that what is tested is the model and not the museum's own words.
+    manifest = Manifest.model_validate_json((made / MANIFEST).read_text(encoding="utf-8"))
+    write_manifest(made, manifest.model_copy(update={"answering": "generate"}))
+    return made
+
+
+@pytest.fixture(scope="session")
+def museum(released: Path) -> Iterator[str]:
+    """The address of a service with a real engine."""
+    with service_at(LIGHTHOUSE, released) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def babbling_topic(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same museum, so hot-headed that an answer hardly ever ends: for visitors who leave in the middle of one."""
+    import shutil
+
+    folder = tmp_path_factory.mktemp("topics") / "lighthouse"
+    shutil.copytree(LIGHTHOUSE, folder)
+    with (folder / "topic.toml").open("a", encoding="utf-8") as file:
+        file.write("\n[generation]\nmax_tokens = 900\ntemperature = 2.0\n")
+    load_topic(folder)
+    return folder
