@@ -6,6 +6,7 @@ last, `manifest.json`. A folder without a manifest is not a release. `releases/<
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from pathlib import Path
@@ -16,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from topics.prompt import fingerprint
 from topics.topic import Topic
 
+log = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parent.parent / "releases"
 MANIFEST = "manifest.json"
 Answering = Literal["curated-first", "generate"]
@@ -104,6 +106,16 @@ def check_release(topic: Topic, folder: Path) -> Manifest:
             f"{fingerprint(topic)}; run {make_command(topic.id)}, or undo the change to the persona"
         )
     return manifest
+
+
+def is_live(topic: Topic) -> bool:
+    """Whether the topic has a live release that can be served as the topic stands now."""
+    try:
+        check_release(topic, find_release(topic))
+    except ReleaseError as error:
+        log.info("%s", error)
+        return False
+    return True
 
 
 def make_live(folder: Path) -> None:

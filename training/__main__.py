@@ -32,15 +32,18 @@ def _run(args: argparse.Namespace) -> None:
 
 
 def _release(args: argparse.Namespace) -> None:
+    from topics.release import is_live
     from topics.topic import load_topic
+
+    topic = load_topic(args.topic)
+    if args.if_missing and is_live(topic):
+        return  # before torch is imported: a museum that starts in the morning must not wait for it
     from training.config import load_recipe
     from training.dataset import split
-    from training.release import is_live, release, shipped_adapter
-    from training.run import RunFolder, check_questions, prove, train
+    from training.release import release, shipped_adapter
+    from training.run import RunFolder, check_questions, prove, train, write_result
 
-    topic, recipe = load_topic(args.topic), load_recipe(args.recipe)
-    if args.if_missing and is_live(topic):
-        return
+    recipe = load_recipe(args.recipe)
     base = args.base or recipe.base
     rows = check_questions(topic)
     out = args.out or ROOT / "runs" / topic.id
@@ -51,6 +54,7 @@ def _release(args: argparse.Namespace) -> None:
         shutil.copytree(shipped, out / "adapter")
         sets = split(topic, rows, recipe.data, seed=recipe.train.seed, everything=True)
         result = prove(topic, recipe, base, RunFolder(out), rows, sets, everything=True, quick=True)
+        write_result(topic, recipe, RunFolder(out), result)
     else:
         result = train(topic, recipe, base, out, everything=args.all, device=args.device)
     release(topic, recipe, RunFolder(out), rows, result)

@@ -18,7 +18,7 @@ from gatekeeper.__main__ import fit_gate
 from topics.evidence import Evidence, calibrate
 from topics.prompt import fingerprint
 from topics.questions import Row, dataset_hash
-from topics.release import ROOT, Manifest, ReleaseError, check_release, find_release, make_live, write_manifest
+from topics.release import ROOT, Manifest, check_release, find_release, make_live, write_manifest
 from topics.topic import Topic
 from training.config import Recipe
 from training.model import revision
@@ -124,16 +124,6 @@ def refit_gate(topic: Topic, root: Path = ROOT) -> Path:
         write_manifest(folder, manifest.model_copy(update={"release": name, "scores": scores}))
     make_live(root / topic.id / name)
     return root / topic.id / name
-
-
-def is_live(topic: Topic) -> bool:
-    """Whether the topic has a live release that can be served as the topic stands now."""
-    try:
-        check_release(topic, find_release(topic))
-    except ReleaseError as error:
-        log.info("%s", error)
-        return False
-    return True
 
 
 def shipped_folder(topic: Topic) -> Path:

@@ -105,7 +105,7 @@ def train(
     result = prove(topic, recipe, base, folder, rows, sets, everything=everything)
     result["training"] = learned
     result["seconds"] = round(time.monotonic() - start, 1)
-    _write_result(topic, recipe, folder, result)
+    write_result(topic, recipe, folder, result)
     return result
 
 
@@ -166,22 +166,22 @@ def _fresh(out: Path) -> RunFolder:
     return RunFolder(out)
 
 
-def _write_result(topic: Topic, recipe: Recipe, folder: RunFolder, result: dict[str, Any]) -> None:
+def write_result(topic: Topic, recipe: Recipe, folder: RunFolder, result: dict[str, Any]) -> None:
+    """Writes `recipe.json`, `eval.json` and `report.html`."""
     (folder.path / "recipe.json").write_text(recipe.model_dump_json(indent=1), encoding="utf-8")
     folder.result.write_text(json.dumps(result, indent=1, ensure_ascii=False), encoding="utf-8")
-    tuned = result["scores"]["tuned"].get("trained", {})
-    verdict = (
-        f"Trained in {result['seconds'] / 60:.1f} minutes. Asked by itself in the words it was taught, the "
-        f"model tells the key fact {tuned.get('key_fact', 0):.0%} of the time."
+    trained = folder.progress.is_file()
+    how = (
+        f"Trained in {result['seconds'] / 60:.1f} minutes."
+        if trained
+        else "Merged from the adapter that ships with Docent."
     )
+    known = result["scores"]["tuned"].get("trained", {}).get("key_fact", 0)
     write_report(
         folder.report,
         title=f"{topic.name(topic.languages[0])}: training report",
-        verdict=verdict,
-        facts={
-            k: result[k]
-            for k in ("topic", "recipe", "base", "dataset_hash", "everything", "parity", "training", "seconds")
-        },
+        verdict=f"{how} Asked by itself in the words it was taught, the model tells {known:.0%} of the key facts.",
+        facts={k: v for k, v in result.items() if k != "scores"},
         scores=result["scores"],
-        plot=loss_plot(folder.progress),
+        plot=loss_plot(folder.progress) if trained else None,
     )

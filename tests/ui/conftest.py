@@ -18,6 +18,7 @@ from pathlib import Path
 import httpx
 import pytest
 from playwright.async_api import ConsoleMessage, Page, Request, async_playwright
+
 from tests.ui.service_double import ServiceDouble
 
 os.environ["HF_HUB_OFFLINE"] = "1"

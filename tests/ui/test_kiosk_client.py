@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 from pydantic import SecretStr
-from tests.ui.service_double import SUGGESTIONS, ServiceDouble, topic
 
+from tests.ui.service_double import SUGGESTIONS, ServiceDouble, topic
 from ui.client import Delta, Done, Exchange, HttpService, Meta, Replace
 from ui.errors import ServiceError, ServiceGarbled, ServiceRefused, ServiceUnreachable
 from ui.settings import Settings

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 import httpx
 import pytest
 from playwright.async_api import Page, Route, expect
+
 from tests.ui.service_double import BORN, SOURCE, SUGGESTIONS, TITLES, ServiceDouble, texts
 
 pytestmark = pytest.mark.timeout(180)

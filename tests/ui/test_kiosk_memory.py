@@ -14,8 +14,8 @@ from collections.abc import Iterator
 import pytest
 import uvicorn
 from playwright.async_api import Page, expect
-from tests.ui.service_double import ServiceDouble
 
+from tests.ui.service_double import ServiceDouble
 from ui.kiosk import build_app
 from ui.settings import Settings
 from ui.shell import Shell

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Sequence
 
 import httpx
 import pytest
-from tests.ui.service_double import topic as topic_body
 
+from tests.ui.service_double import topic as topic_body
 from ui.client import Event, Exchange, Topic
 from ui.errors import ServiceUnreachable
 from ui.kiosk import build_app

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+
 from tests.ui.service_double import SUGGESTIONS, texts
 from tests.ui.service_double import topic as topic_body
-
 from ui.client import Delta, Done, Replace, Source, Topic
 from ui.errors import ServiceRefused, ServiceUnreachable
 from ui.visit import HISTORY, End, Mail, Stop, Visit
