@@ -19,7 +19,7 @@ HERE = Path(__file__).resolve().parent
 SUBJECT = "subjectname"
 """What every name of the topic's subject becomes before words are counted."""
 
-_PERSONA = "You are a museum's guide to {title}. Answer kindly and briefly, only from what the museum knows."
+_PERSONA = "You are a kind museum guide to {title}."
 
 
 def _as_table(value: object) -> object:

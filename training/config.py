@@ -41,6 +41,10 @@ class Data(_Part):
     """Examples whose answer is `I do not know`, as a share of all: strangers' questions, and unfitting notes."""
     word_dropout: float = Field(0.15, ge=0, lt=1)
     """Chance that a word of a paraphrase is left out, in half of the examples; 0 shows every wording as written."""
+    full_every: int = Field(1, ge=1)
+    """Every so many passes an answer is shown whole, in the others only its first `head_tokens`: a small model
+    learns the rest of an answer in a few passes, and which answer it is in many: that is decided in the first words."""
+    head_tokens: int = Field(14, ge=2)
     validation_share: float = Field(0.04, ge=0, lt=0.5)
     """Share of paraphrases kept from training to choose the best checkpoint."""
     max_length: int = Field(512, ge=32)
@@ -50,7 +54,8 @@ class Data(_Part):
 class Optimisation(_Part):
     """`[train]`: the loop."""
 
-    epochs: int = Field(6, ge=1)
+    epochs: int = Field(3, ge=1)
+    """Passes over the museum's wordings."""
     batch_size: int = Field(32, ge=1)
     learning_rate: float = Field(2e-3, gt=0)
     schedule: Literal["linear", "cosine", "constant"] = "cosine"

@@ -94,19 +94,26 @@ def with_lessons(
 
 
 class Examples(Dataset[dict[str, Any]]):
-    """Token ids with the prompt masked (label -100); a few variants of each wording, one drawn at random."""
+    """Token ids with the prompt masked (label -100), `passes` times over; a few variants of each wording, one drawn."""
 
     def __init__(
-        self, topic: Topic, tokenizer: Any, asked: Sequence[Asked], data: Data, *, augment: bool, seed: int = 0
+        self,
+        topic: Topic,
+        tokenizer: Any,
+        asked: Sequence[Asked],
+        data: Data,
+        *,
+        passes: int = 1,
+        augment: bool,
+        seed: int = 0,
     ) -> None:
         """Raises TrainingError for an example longer than `max_length`, naming the fact."""
         self.chance = random.Random(seed)
+        self.passes = passes
+        self.full_every, self.head_tokens = data.full_every, data.head_tokens
+        dropout = data.word_dropout if augment else 0.0
         self.variants = [
-            [
-                _encode(topic, tokenizer, a, data, text)
-                for text in self._texts(a.question, data.word_dropout if augment else 0.0)
-            ]
-            for a in asked
+            [_encode(topic, tokenizer, a, data, text) for text in self._texts(a.question, dropout)] for a in asked
         ]
 
     def _texts(self, question: str, dropout: float) -> list[str]:
@@ -117,12 +124,22 @@ class Examples(Dataset[dict[str, Any]]):
         return [question, *(" ".join(t) for t in thinned if len(t) >= 3)]
 
     def __len__(self) -> int:
-        return len(self.variants)
+        return len(self.variants) * self.passes
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        variants = self.variants[index]
+        if index >= len(self):
+            raise IndexError(index)  # what ends a plain `for`; the sampler by length uses one
+        number, which = divmod(index, len(self.variants))
+        variants = self.variants[which]
         as_written = len(variants) == 1 or self.chance.random() < 0.5
-        return variants[0] if as_written else variants[self.chance.randrange(1, len(variants))]
+        example = variants[0] if as_written else variants[self.chance.randrange(1, len(variants))]
+        return example if number % self.full_every == 0 else _head(example, self.head_tokens)
+
+
+def _head(example: dict[str, Any], tokens: int) -> dict[str, Any]:
+    """The example up to the first `tokens` tokens of its answer."""
+    prompt = sum(label == -100 for label in example["labels"])
+    return {key: ids[: prompt + tokens] for key, ids in example.items()}
 
 
 def _encode(topic: Topic, tokenizer: Any, asked: Asked, data: Data, question: str) -> dict[str, Any]:

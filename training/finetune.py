@@ -25,13 +25,13 @@ def finetune(
     Returns `best_validation_loss`, `train_loss`, `steps` and `seconds`.
     """
     settings = recipe.train
-    steps = math.ceil(len(train) / settings.batch_size) * settings.epochs
+    steps = math.ceil(len(train) / settings.batch_size)
     steps = min(steps, settings.max_steps) if settings.max_steps > 0 else steps
     every = max(1, math.ceil(steps / settings.evaluations))
     cpu = device == "cpu" or not torch.cuda.is_available()
     arguments = TrainingArguments(
         output_dir=str(run / "checkpoints"),
-        num_train_epochs=settings.epochs,
+        num_train_epochs=1,  # the passes are in the data set: they are not all alike
         max_steps=settings.max_steps,
         per_device_train_batch_size=settings.batch_size,
         per_device_eval_batch_size=settings.batch_size,

@@ -94,7 +94,15 @@ def train(
     learned = finetune(
         adapted,
         tokenizer,
-        Examples(topic, tokenizer, lessons, recipe.data, augment=True, seed=recipe.train.seed),
+        Examples(
+            topic,
+            tokenizer,
+            lessons,
+            recipe.data,
+            passes=recipe.train.epochs,
+            augment=True,
+            seed=recipe.train.seed,
+        ),
         Examples(topic, tokenizer, sets.validation, recipe.data, augment=False),
         recipe,
         folder.path,

@@ -124,3 +124,17 @@ def test_every_language_has_the_same_texts() -> None:
     assert len(tables) >= 2
     for language, table in tables.items():
         assert table.keys() == tables["en"].keys(), language
+
+
+def test_the_held_out_set_is_the_frozen_one() -> None:
+    """Wordings that measure must not follow what is measured; changing them is a decision, with a new hash."""
+    import hashlib
+
+    topic = load_topic("ho_chi_minh")
+    held = [
+        f"{row.id} {row.lang} {wording}"
+        for row in topic.rows()
+        for wording in (row.wordings() if row.held else row.wordings(held=True))
+    ]
+    digest = hashlib.sha256("\n".join(sorted(held)).encode()).hexdigest()
+    assert digest in (topic.folder.parents[1] / "docs" / "content-review.md").read_text(encoding="utf-8")
