@@ -178,25 +178,52 @@ class _LanguageGuess:
 
 
 def calibrate(
-    topic: Topic, rows: Sequence[Row], *, wrong_sure: float = 0.02, wrong_told: float = 0.10, seed: int = 0
+    topic: Topic,
+    rows: Sequence[Row],
+    *,
+    wrong_sure: float = 0.02,
+    wrong_told: float = 0.04,
+    told_without_fact: float = 0.15,
+    seed: int = 0,
 ) -> Confidence:
     """Learns the confidence from left-out wordings, and the cut-offs from what they cost.
 
     Each wording is left out once (in five folds); in each fold a sixth of the facts is left out altogether, so that
     questions without an answer are seen too. `sure` is the lowest confidence above which at most `wrong_sure` of the
-    matches are wrong, `likely` the lowest above which at most `wrong_told` are. Platt scaling (Platt 1999).
+    matches are wrong. `likely` is the lowest at which at most `wrong_told` of the questions that have an answer are
+    told another one, and at most `told_without_fact` of those that have none are told one. Platt scaling (Platt 1999).
     """
     rows = [r for r in rows if not r.held]
-    chance = np.random.default_rng(seed)
-    signals, right = [], []
+    signals, right, absent = _left_out(topic, rows, np.random.default_rng(seed))
+    if len(set(right)) < 2:
+        return Confidence()
+    model = LogisticRegression(C=100, max_iter=1000).fit(signals, right)
+    probability = model.predict_proba(signals)[:, 1]
+    there = ~absent
+    return Confidence(
+        weights=tuple(float(w) for w in model.coef_[0]),
+        intercept=float(model.intercept_[0]),
+        sure=_precise(probability, right, wrong_sure),
+        likely=max(
+            _quiet(probability[there], right[there], wrong_told),
+            _quiet(probability[absent], right[absent], told_without_fact),
+        ),
+    )
+
+
+def _left_out(
+    topic: Topic, rows: Sequence[Row], chance: np.random.Generator
+) -> tuple[Floats, NDArray[np.bool_], NDArray[np.bool_]]:
+    """For every left-out wording: match signals, whether the first match is right, whether its fact was absent."""
+    signals, right, absent = [], [], []
     for fold in range(5):
-        absent = {r.id for r in rows if chance.random() < 1 / 6}
-        kept: list[Row] = []
+        missing = {r.id for r in rows if chance.random() < 1 / 6}
         asked: list[tuple[str, Row]] = []
+        kept: list[Row] = []
         for row in rows:
             out = {i for i in range(len(row.paraphrases)) if i % 5 == fold}
-            asked += [(row.paraphrases[i].text, row) for i in sorted(out)]
-            if row.id not in absent:
+            asked += [(row.paraphrases[i].text, row) for i in sorted(out) if not row.paraphrases[i].held]
+            if row.id not in missing:
                 rest = tuple(p for i, p in enumerate(row.paraphrases) if i not in out)
                 kept.append(row.model_copy(update={"paraphrases": rest}))
         if not kept:
@@ -207,21 +234,20 @@ def calibrate(
             if len(order):
                 signals.append(_signals(scores))
                 right.append(kept[order[0]].id == row.id)
-    if len(set(right)) < 2:
-        return Confidence()
-    model = LogisticRegression(C=100, max_iter=1000).fit(np.array(signals), right)
-    probability = model.predict_proba(np.array(signals))[:, 1]
-    return Confidence(
-        weights=tuple(float(w) for w in model.coef_[0]),
-        intercept=float(model.intercept_[0]),
-        sure=_cut(probability, np.array(right), wrong_sure),
-        likely=_cut(probability, np.array(right), wrong_told),
-    )
+                absent.append(row.id in missing)
+    return np.array(signals), np.array(right, dtype=bool), np.array(absent, dtype=bool)
 
 
-def _cut(probability: Floats, right: NDArray[np.bool_], wrong: float) -> float:
+def _precise(probability: Floats, right: NDArray[np.bool_], wrong: float) -> float:
     """The lowest probability above which at most a share `wrong` of the matches is wrong."""
     order = np.argsort(-probability)
     share = np.cumsum(~right[order]) / np.arange(1, len(order) + 1)
     good = np.flatnonzero(share <= wrong)
+    return float(probability[order[good[-1]]]) if len(good) else 1.0
+
+
+def _quiet(probability: Floats, right: NDArray[np.bool_], wrong: float) -> float:
+    """The lowest probability above which the wrong matches are at most a share `wrong` of all questions."""
+    order = np.argsort(-probability)
+    good = np.flatnonzero(np.cumsum(~right[order]) <= wrong * len(order))
     return float(probability[order[good[-1]]]) if len(good) else 1.0
