@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import socket
 import sys
 
@@ -36,6 +37,9 @@ def main() -> int:
         return 2
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=10))
     logging.getLogger("service").info("listening on http://%s:%d", settings.host, settings.port)
+    # When it has ended, uvicorn raises the signal that ended it once more; a requested end is exit 0.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
     server.run(sockets=[listener])
     return 0
 

@@ -1,7 +1,9 @@
 """The real thing: a release made by training, `python -m service` with vLLM on the CPU, asked over HTTP."""
 
 import contextlib
+import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,10 +15,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.conftest import LIGHTHOUSE, ROOT, Finished
+from tests.conftest import LIGHTHOUSE, MINI, ROOT, Finished
 from tests.ui.conftest import page, start_kiosk  # noqa: F401
 from topics.release import MANIFEST, Manifest, write_manifest
-from topics.topic import Topic, load_topic
+from topics.topic import Topic
 from training.release import release
 from training.run import RunFolder
 
@@ -70,13 +72,16 @@ def museum(released: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def babbling_topic(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same museum, so hot-headed that an answer hardly ever ends: for visitors who leave in the middle of one."""
-    import shutil
-
-    folder = tmp_path_factory.mktemp("topics") / "lighthouse"
-    shutil.copytree(LIGHTHOUSE, folder)
-    with (folder / "topic.toml").open("a", encoding="utf-8") as file:
-        file.write("\n[generation]\nmax_tokens = 900\ntemperature = 2.0\n")
-    load_topic(folder)
-    return folder
+def babbling(released: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Topic and release of a guide that never ends: its end token is one that it never says."""
+    folder = tmp_path_factory.mktemp("babbling")
+    shutil.copytree(LIGHTHOUSE, folder / "topic")
+    with (folder / "topic" / "topic.toml").open("a", encoding="utf-8") as file:
+        file.write("\n[generation]\nmax_tokens = 900\n")
+    shutil.copytree(released, folder / "release", ignore=shutil.ignore_patterns("weights"))
+    shutil.copytree(MINI, folder / "release" / "weights")
+    for name, end in (("config", 0), ("generation_config", 0), ("tokenizer_config", "<|pad|>")):
+        file_ = folder / "release" / "weights" / f"{name}.json"
+        key = "eos_token" if name == "tokenizer_config" else "eos_token_id"
+        file_.write_text(json.dumps({**json.loads(file_.read_text()), key: end}))
+    return folder / "topic", folder / "release"

