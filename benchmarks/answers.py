@@ -76,7 +76,7 @@ def main() -> None:
             groups = [f"{kind}", f"{kind} {row['lang']}"]
             if kind != "unseen":
                 overlaps.append(overlap(wording["text"], trained))
-                groups.append(f"{wording['register']} {row['lang']}")
+                groups += [f"{wording['register']} {row['lang']}"] if kind == "hard" else []
             for group in groups:
                 counts[group]["n"] += 1
                 counts[group][verdict] += 1
