@@ -48,7 +48,7 @@ def test_declined_questions_cost_the_engine_nothing(museum: str) -> None:
         "Write a poem about socks",
         "How do I bake bread?",
         "Hello",
-        "where are the toilets",
+        "is there a cloakroom for my coat",
     ):
         assert ask(museum, question)["outcome"] in ("declined", "visit", "greeting")
     assert metric(museum, 'docent_engine_requests_total{purpose="answer"}') == before
