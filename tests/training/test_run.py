@@ -1,7 +1,6 @@
 """A real run: what it learns, what it leaves behind, and that nothing half-made is ever served."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -191,6 +190,11 @@ def test_faulty_questions_stop_a_run_before_it_costs_anything(lighthouse: Topic,
         check_questions(lighthouse.model_copy(update={"folder": folder}))
 
 
+def _hear_ctrl_c() -> None:
+    """A shell that runs the tests in the background makes its children deaf to it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_leaves_no_release(tmp_path: Path) -> None:
     recipe = tmp_path / "long.toml"
     recipe.write_text("[train]\nepochs = 500\n")
@@ -207,7 +211,11 @@ def test_ctrl_c_leaves_no_release(tmp_path: Path) -> None:
         MINI,
     ]
     program = subprocess.Popen(
-        [*command, "--out", str(tmp_path / "run")], cwd=ROOT, stderr=subprocess.PIPE, text=True, env={**os.environ}
+        [*command, "--out", str(tmp_path / "run")],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=_hear_ctrl_c,
     )
     until = time.monotonic() + 120
     while not (tmp_path / "run" / "progress.jsonl").exists() and time.monotonic() < until:

@@ -112,8 +112,9 @@ async def page() -> AsyncIterator[Page]:
 
 
 def _is_fault(line: ConsoleMessage) -> bool:
-    # Gradio says this of its own request when a page is left in the middle of an answer.
-    return line.type == "error" and not line.text.startswith("AbortError: signal is aborted")
+    # Gradio says these of its own requests when a page is left, or its kiosk ends, in the middle of one.
+    own = ("AbortError: signal is aborted", "Unexpected error Connection errored out")
+    return line.type == "error" and not line.text.startswith(own)
 
 
 def _outside(request: Request) -> bool:
