@@ -1,5 +1,7 @@
 """Regenerates both lock files from pyproject.toml: `make lock`, or `python deploy/lock.py --find-links DIR` (needs uv).
 
+Pins that still fit stay as they are; `--upgrade` takes the newest of everything.
+
 A lock is complete and is installed with `--no-deps`, so what it leaves out is never fetched:
 the CPU engine asks for torchvision, torchaudio and torchcodec builds that need CUDA, and with those
 present transformers fails to import. Nothing in Docent uses them.
@@ -8,8 +10,10 @@ present transformers fails to import. Nothing in Docent uses them.
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,13 +28,19 @@ def resolve(device: str) -> str:
     command += ["--python-platform", "x86_64-manylinux_2_28"]
     if device == "cpu":
         # The CPU build of torch: from a folder given on the command line, else from PyTorch's own index.
-        command += sys.argv[1:] or [
+        command += [a for a in sys.argv[1:] if a != "--upgrade"] or [
             "--extra-index-url",
             "https://download.pytorch.org/whl/cpu",
             "--index-strategy",
             "unsafe-best-match",
         ]
-    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    with tempfile.TemporaryDirectory() as folder:
+        # uv keeps the versions that it finds in its output file.
+        lock = Path(folder) / "lock.txt"
+        if (before := LOCKS / f"{device}.txt").exists() and "--upgrade" not in sys.argv:
+            shutil.copy(before, lock)
+        subprocess.run([*command, "--output-file", str(lock)], cwd=ROOT, check=True)
+        return lock.read_text(encoding="utf-8")
 
 
 def main() -> None:
