@@ -62,40 +62,53 @@ class OffTopic(BaseModel):
     question: str = Field(min_length=1)
     kind: Kind = "off"
     lang: str = "en"
+    about: str = ""
+    """For a near-miss: what makes it look like the topic, such as `city`, `bearer`, `task`."""
 
 
-def _lines(path: Path) -> Iterator[tuple[int, object]]:
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise QuestionsError(f"{path}: there is no such file; write one line of JSON per question") from None
     except UnicodeDecodeError as error:
         raise QuestionsError(f"{path}: not UTF-8 at byte {error.start}; save the file as UTF-8") from error
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            yield number, json.loads(line)
-        except json.JSONDecodeError as error:
-            raise QuestionsError(
-                f"{path}:{number}: not JSON ({error.msg} at column {error.colno}); write one object a line, "
-                'such as {"id": "birth", "question": "…", "answer": "…"}'
-            ) from error
+    # Not splitlines(): a sentence may hold a character, such as U+2028, that it takes for the end of a line.
+    return ((number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip())
+
+
+def _parse_line(path: Path, number: int, line: str, model: type[_Line]) -> _Line:
+    try:
+        return model.model_validate(json.loads(line))
+    except json.JSONDecodeError as error:
+        raise QuestionsError(
+            f"{path}:{number}: not JSON ({error.msg} at column {error.colno}); write one object a line, "
+            'such as {"id": "birth", "question": "…", "answer": "…"}'
+        ) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "the line"
+        advice = (
+            "delete it, or mend its spelling" if first["type"] == "extra_forbidden" else "write one, or delete the line"
+        )
+        raise QuestionsError(f"{path}:{number}: {field}: {first['msg'].lower()}; {advice}") from error
 
 
 def _parse(path: Path, model: type[_Line]) -> Iterator[tuple[int, _Line]]:
-    for number, value in _lines(path):
+    for number, line in _lines(path):
+        yield number, _parse_line(path, number, line, model)
+
+
+def scan(path: Path, model: type[_Line]) -> tuple[list[tuple[int, _Line]], list[QuestionsError]]:
+    """Every line that can be read, with its number, and what is wrong with the others; for `lint`."""
+    good: list[tuple[int, _Line]] = []
+    bad: list[QuestionsError] = []
+    for number, line in _lines(path):
         try:
-            yield number, model.model_validate(value)
-        except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"]) or "the line"
-            advice = (
-                "delete it, or mend its spelling"
-                if first["type"] == "extra_forbidden"
-                else "write one, or delete the line"
-            )
-            raise QuestionsError(f"{path}:{number}: {field}: {first['msg'].lower()}; {advice}") from error
+            good.append((number, _parse_line(path, number, line, model)))
+        except QuestionsError as error:
+            bad.append(error)
+    return good, bad
 
 
 def read_questions(path: Path, *, unique: bool = True) -> list[Row]:

@@ -77,9 +77,9 @@ class Topic(BaseModel):
         merged = {**_default_texts(language), **self.texts.get(language, {})}
         return {key: text.replace("{title}", self.name(language)) for key, text in merged.items()}
 
-    def rows(self) -> list[Row]:
-        """The museum's facts, drafts left out. Raises QuestionsError naming file and line."""
-        rows = [r for r in read_questions(self.folder / "questions.jsonl") if not r.draft]
+    def rows(self, *, drafts: bool = False) -> list[Row]:
+        """The museum's facts, drafts left out unless asked for. Raises QuestionsError naming file and line."""
+        rows = [r for r in read_questions(self.folder / "questions.jsonl") if drafts or not r.draft]
         for row in rows:
             if row.lang not in self.languages:
                 raise TopicError(

@@ -61,7 +61,7 @@ class RunFolder:
 def check_questions(topic: Topic) -> list[Row]:
     """The topic's rows, linted. Raises TopicError with every error found; warnings are logged."""
     rows = topic.rows()
-    findings = lint(topic, rows)
+    findings = lint(topic)
     for finding in findings:
         log.log(logging.ERROR if finding.error else logging.WARNING, "%s", finding.text)
     if errors := [f for f in findings if f.error]:
