@@ -38,6 +38,10 @@ serve: install    ## the service alone (port 8000)
 ui: install       ## the kiosk alone (port 7860); wants a service
 	@exec $(PY) -m ui
 
+# glibc gives large blocks back to the kernel and asks for them again at every step of training.
+train-adapter ship-adapter: export MALLOC_MMAP_THRESHOLD_ = 4294967296
+train-adapter ship-adapter: export MALLOC_TRIM_THRESHOLD_ = 8589934592
+
 train-adapter: install ## questions to a live release: make train-adapter TOPIC=… RECIPE=… BASE=… (RELEASE_ALL=1 trains held-out wordings too)
 	@$(PY) -m training release --topic $(TOPIC) --recipe $(RECIPE) $(if $(BASE),--base $(BASE)) $(if $(RELEASE_ALL),--all)
 

@@ -40,7 +40,9 @@ class Data(_Part):
     unknown_share: float = Field(0.06, ge=0, le=1)
     """Examples whose answer is `I do not know`, as a share of all: strangers' questions, and unfitting notes."""
     word_dropout: float = Field(0.15, ge=0, lt=1)
-    """Chance that a word of a paraphrase is left out, in half of the examples; 0 shows every wording as written."""
+    """Chance that a word of a paraphrase is left out, in `thinned_share` of the examples."""
+    thinned_share: float = Field(0.5, ge=0, le=1)
+    """0 shows every wording as written."""
     full_every: int = Field(1, ge=1)
     """Every so many passes an answer is shown whole, in the others only its first `head_tokens`: a small model
     learns the rest of an answer in a few passes, and which answer it is in many: that is decided in the first words."""

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
+from rapidfuzz import fuzz
 from torch.utils.data import Dataset
 
+from topics.lint import NEAR
 from topics.prompt import messages, render
 from topics.questions import OffTopic, Row
 from topics.text import normalise
@@ -60,9 +62,16 @@ def split(topic: Topic, rows: Sequence[Row], data: Data, *, seed: int, everythin
                 train.append(asked)
     known = {normalise(a.question) for a in train}
     left_out = [a for a in left_out if normalise(a.question) not in known]
-    reworded = [a for a in reworded if normalise(a.question) not in known]
+    reworded = [a for a in reworded if normalise(a.question) not in known and not _nearly_trained(topic, a)]
     remembered = chance.sample(train, min(len(left_out) or 1, len(train)))
     return Split(train, remembered + left_out, reworded, unseen)
+
+
+def _nearly_trained(topic: Topic, held: Asked) -> bool:
+    """Whether a held-out wording is a trained one of its fact in another order, or with another of the names."""
+    assert held.row is not None
+    text = topic.match_text(held.question)
+    return any(fuzz.token_sort_ratio(text, topic.match_text(w)) >= NEAR for w in held.row.wordings())
 
 
 def _wordings(row: Row) -> list[tuple[str, str, bool]]:
@@ -111,6 +120,7 @@ class Examples(Dataset[dict[str, Any]]):
         self.chance = random.Random(seed)
         self.passes = passes
         self.full_every, self.head_tokens = data.full_every, data.head_tokens
+        self.thinned_share = data.thinned_share
         dropout = data.word_dropout if augment else 0.0
         self.variants = [
             [_encode(topic, tokenizer, a, data, text) for text in self._texts(a.question, dropout)] for a in asked
@@ -131,7 +141,7 @@ class Examples(Dataset[dict[str, Any]]):
             raise IndexError(index)  # what ends a plain `for`; the sampler by length uses one
         number, which = divmod(index, len(self.variants))
         variants = self.variants[which]
-        as_written = len(variants) == 1 or self.chance.random() < 0.5
+        as_written = len(variants) == 1 or self.chance.random() >= self.thinned_share
         example = variants[0] if as_written else variants[self.chance.randrange(1, len(variants))]
         return example if number % self.full_every == 0 else _head(example, self.head_tokens)
 
@@ -155,18 +165,28 @@ def _encode(topic: Topic, tokenizer: Any, asked: Asked, data: Data, question: st
 
 
 class Padded:
-    """Pads a batch on the right; the mask follows from the lengths."""
+    """Pads a batch on the left: answers end together, so logits are taken for the last few positions alone.
+
+    Most of an example is its prompt, and a small model's output layer costs as much as several others. Rotary
+    positions are relative, so where an example begins in its row does not matter.
+    """
 
     def __init__(self, pad_id: int) -> None:
         self.pad_id = pad_id
 
-    def __call__(self, batch: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        """Returns `input_ids`, `labels`, `attention_mask`, each of shape (batch, longest)."""
+    def __call__(self, batch: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Returns `input_ids` and `attention_mask` (batch, longest), `labels` (batch, kept), `logits_to_keep`."""
         longest = max(len(e["input_ids"]) for e in batch)
+        # One position more than the longest answer: the prompt's last position predicts the answer's first token.
+        kept = max(sum(label != -100 for label in e["labels"]) for e in batch) + 1
 
         def padded(key: str, fill: int) -> torch.Tensor:
-            return torch.tensor([e[key] + [fill] * (longest - len(e[key])) for e in batch])
+            return torch.tensor([[fill] * (longest - len(e[key])) + e[key] for e in batch])
 
-        ones = [{"mask": [1] * len(e["input_ids"])} for e in batch]
-        mask = torch.tensor([o["mask"] + [0] * (longest - len(o["mask"])) for o in ones])
-        return {"input_ids": padded("input_ids", self.pad_id), "labels": padded("labels", -100), "attention_mask": mask}
+        mask = torch.tensor([[0] * (longest - (n := len(e["input_ids"]))) + [1] * n for e in batch])
+        return {
+            "input_ids": padded("input_ids", self.pad_id),
+            "attention_mask": mask,
+            "labels": padded("labels", -100)[:, -kept:],
+            "logits_to_keep": kept,
+        }

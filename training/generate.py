@@ -50,7 +50,10 @@ def perplexity(model: Any, tokenizer: Any, encoded: Sequence[dict[str, Any]], ba
     total, tokens = 0.0, 0
     collate = Padded(tokenizer.pad_token_id)
     for start in range(0, len(encoded), batch):
-        part = {k: v.to(model.device) for k, v in collate(encoded[start : start + batch]).items()}
+        part = {
+            k: v.to(model.device) if isinstance(v, torch.Tensor) else v
+            for k, v in collate(encoded[start : start + batch]).items()
+        }
         count = int((part["labels"][:, 1:] != -100).sum())
         with torch.no_grad():
             total += float(model(**part).loss) * count
