@@ -75,7 +75,7 @@ def main() -> None:
     counts: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     sources: dict[str, int] = defaultdict(int)
     milliseconds, overlaps, left_out = [], [], 0
-    for row in rows:
+    for row in (r for r in rows if not r.get("draft")):
         held = [p for p in row["paraphrases"] if p.get("held") or row.get("held")]
         trained = [row["question"], *(p["text"] for p in row["paraphrases"] if not p.get("held"))]
         for wording in held:
