@@ -42,11 +42,11 @@ ui: install       ## the kiosk alone (port 7860); wants a service
 train-adapter ship-adapter: export MALLOC_MMAP_THRESHOLD_ = 4294967296
 train-adapter ship-adapter: export MALLOC_TRIM_THRESHOLD_ = 8589934592
 
-train-adapter: install ## questions to a live release: make train-adapter TOPIC=… RECIPE=… BASE=… (RELEASE_ALL=1 trains held-out wordings too)
-	@$(PY) -m training release --topic $(TOPIC) --recipe $(RECIPE) $(if $(BASE),--base $(BASE)) $(if $(RELEASE_ALL),--all)
+train-adapter: install ## questions to a live release: make train-adapter TOPIC=… RECIPE=… BASE=… FROM=shipped|base (RELEASE_ALL=1 trains held-out wordings too)
+	@$(PY) -m training release --topic $(TOPIC) --recipe $(RECIPE) $(if $(BASE),--base $(BASE)) $(if $(FROM),--from $(FROM)) $(if $(RELEASE_ALL),--all)
 
 ship-adapter: install ## the default topic's adapter for the repository, trained on everything it knows
-	@$(PY) -m training ship --topic $(TOPIC) --recipe $(RECIPE)
+	@$(PY) -m training ship --topic $(TOPIC) --recipe $(RECIPE) $(if $(FROM),--from $(FROM))
 
 train-gatekeeper: install ## a new gate and evidence on the live weights, in a minute
 	@$(PY) -m training gate --topic $(TOPIC)

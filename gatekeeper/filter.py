@@ -1,15 +1,13 @@
-"""TopicFilter: TF-IDF of words and characters, and a logistic regression over five kinds of question.
+"""TopicFilter: is this question ours? Five kinds, one score, a band of doubt, and reasons.
 
-The published recipe (word TF-IDF, balanced logistic regression) with accents folded, the subject's names made one
-word, and character n-grams beside the words, so that typos and unaccented Vietnamese still match.
+TF-IDF and logistic regression as in the published recipe, on the features of `gatekeeper.features`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 from zipfile import ZIP_DEFLATED, BadZipFile
@@ -17,21 +15,28 @@ from zipfile import ZIP_DEFLATED, BadZipFile
 import numpy as np
 import skops.io
 from numpy.typing import NDArray
-from sklearn.exceptions import NotFittedError
-from sklearn.feature_extraction.text import TfidfVectorizer
+from scipy.sparse import csr_matrix
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
-from sklearn.pipeline import FeatureUnion, Pipeline
+from sklearn.utils.validation import check_is_fitted
 
+from gatekeeper.features import QuestionFeatures
+from gatekeeper.threshold import Cuts, Platt, cuts
+from topics.names import SUBJECT
 from topics.prompt import Turn
-from topics.questions import OffTopic, Row
-from topics.text import normalise
-from topics.topic import SUBJECT
+from topics.topic import Gate
 
 Kind = Literal["topic", "visit", "greeting", "off", "attack"]
-VERSION = 1
-_LONGEST = 2000
-"""Characters looked at from either end of a question; what stands between them cannot be its demand."""
+VERSION = 2
+_ADVICE = "fit it again with `make train-gatekeeper`, or `python -m gatekeeper fit`"
+_SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|(?<=[。！？\n])")
+_PRONOUNS = frozenset("he him his she her hers il lui elle ses su sus 他 她 ong cu ba".split())
+"""Words that mean the subject when the talk is about it; articles and words that mean other things are left out."""
+_LEAST = 0.01
+"""A fragment that scores less by itself says enough to be turned away: `write me a poem`."""
+_LOOK_BACK = 3
+"""Earlier questions that a fragment may lean on, nearest first."""
 
 
 class GateError(ValueError):
@@ -46,76 +51,131 @@ class Verdict(NamedTuple):
     """Probability that the question is the museum's, 0 to 1."""
     kind: Kind
     """The likeliest kind; `topic` exactly when `on_topic`."""
+    doubtful: bool = False
+    """Not let in, and not so far off that the guide should not ask `Do you mean …?`."""
 
 
-class TopicFilter:
+class Reason(NamedTuple):
+    """A feature of a question, and how much it spoke for the topic (above 0) or against it."""
+
+    feature: str
+    weight: float
+
+
+class TopicFilter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Follows scikit-learn's contract: `__init__` only stores, `fit` learns, `decide` before `fit` raises."""
 
     def __init__(
-        self, *, names: Sequence[str] = (), false_refusals: float = 0.08, C: float = 5.0, seed: int = 0
+        self, *, names: Sequence[str] = (), gate: Gate | None = None, C: float = 5.0, folds: int = 5, seed: int = 0
     ) -> None:
-        """`names` are the subject's names; `false_refusals` the share of on-topic questions that may be turned away."""
-        self.names = tuple(names)
-        self.false_refusals = false_refusals
+        """`names` are the subject's names; `gate` the false-refusal budget and the mix of traffic."""
+        self.names = names
+        self.gate = gate
         self.C = C
+        self.folds = folds
         self.seed = seed
 
-    def fit(self, rows: Sequence[Row], off_topic: Sequence[OffTopic]) -> TopicFilter:
-        """Learns from the facts' wordings (held-out ones excluded) and from questions that are not the museum's.
+    def fit(
+        self,
+        questions: Sequence[str],
+        kinds: Sequence[str],
+        *,
+        facts: Sequence[str | None] | None = None,
+        weights: Sequence[float] | None = None,
+        written: Sequence[str] = (),
+    ) -> TopicFilter:
+        """Learns from questions and their kinds.
 
-        The threshold is set on five folds grouped by fact, so that no wording of a fact is judged by a model that
-        saw another. Raises ValueError when there is nothing to tell apart.
+        `facts` names the fact an on-topic question asks for (None elsewhere), `weights` counts hard examples more,
+        `written` is what else the museum has written: answers and articles. Probabilities and both cuts come from
+        folds grouped by fact, so that no wording is judged by a model that saw another of its fact; `scores_` keeps
+        those out-of-fold probabilities for the report. Raises ValueError when there is nothing to tell apart.
         """
-        mine = [(w, r.id) for r in rows if not r.held for w in r.wordings()]
-        texts = [self._text(t) for t in [*(w for w, _ in mine), *(o.question for o in off_topic)]]
-        kinds = np.array(["topic"] * len(mine) + [o.kind for o in off_topic])
-        groups = np.array([g for _, g in mine] + [f"off {i}" for i in range(len(off_topic))])
-        if len(set(kinds)) < 2:
+        y = np.array(kinds)
+        if len(set(y)) < 2 or "topic" not in y:
             raise ValueError("a gate needs on-topic and off-topic questions; give both")
-        out_of_fold = np.zeros(len(texts))
-        folds = min(5, len(set(groups)))
-        for train, test in GroupKFold(folds, shuffle=True, random_state=self.seed).split(texts, kinds, groups):
-            if len(set(kinds[train])) > 1:
-                model = self._new_pipeline().fit([texts[i] for i in train], kinds[train])
-                out_of_fold[test] = _topic_probability(model, [texts[i] for i in test])
-        self.threshold_ = _threshold(out_of_fold[kinds == "topic"], out_of_fold[kinds != "topic"], self.false_refusals)
-        self.false_passes_ = float((out_of_fold[kinds != "topic"] >= self.threshold_).mean())
-        self.pipeline_ = self._new_pipeline().fit(texts, kinds)
+        facts = list(facts) if facts is not None else [f"q{i}" if k == "topic" else None for i, k in enumerate(y)]
+        weight = _balanced(y, np.ones(len(y)) if weights is None else np.asarray(weights, dtype=float))
+        groups = np.array([f if f is not None else f"other {i}" for i, f in enumerate(facts)])
+        gate = self.gate or Gate()
+        table = np.zeros((len(y), len(set(y))))
+        classes = np.unique(y)
+        for train, test in GroupKFold(min(self.folds, len(set(groups))), shuffle=True, random_state=self.seed).split(
+            y, y, groups
+        ):
+            if len(set(y[train])) < 2:
+                continue
+            features, model = self._learn(
+                [questions[i] for i in train], y[train], [facts[i] for i in train], weight[train], written
+            )
+            found = np.searchsorted(classes, model.classes_)
+            table[np.ix_(test, found)] = model.predict_proba(features.transform([questions[i] for i in test]))
+        traffic = _at_traffic(y, gate)
+        self.platt_ = Platt.fit(table[:, list(classes).index("topic")], y == "topic", traffic)
+        self.scores_ = self.platt_.apply(table[:, list(classes).index("topic")])
+        self.kinds_ = classes[np.where(classes == "topic", 0, table).argmax(1)]
+        self.cuts_ = cuts(self.scores_, y == "topic", traffic, gate.false_refusals)
+        self.features_, self.model_ = self._learn(questions, y, facts, weight, written)
+        self.classes_ = self.model_.classes_
         return self
 
+    @property
+    def threshold_(self) -> float:
+        """From this score on a question is let in."""
+        return self.cuts_.let_in
+
+    def scores(self, questions: Sequence[str]) -> NDArray[np.float64]:
+        """Probability of being on topic for each question by itself, shape (questions,)."""
+        check_is_fitted(self, "model_")
+        return self._judge(questions)[0]
+
+    def predict(self, questions: Sequence[str]) -> NDArray[Any]:
+        """The kind of each question by itself, shape (questions,)."""
+        return np.array([v.kind for v in self.decide_many(questions)])
+
     def decide(self, question: str, history: Sequence[Turn] = ()) -> Verdict:
-        """The verdict on one question; `history` counts only where the question is a fragment of its own."""
+        """The verdict on one question; `history` counts only where the question cannot stand alone."""
         return self.decide_many([question], [history])[0]
 
     def decide_many(self, questions: Sequence[str], histories: Sequence[Sequence[Turn]] | None = None) -> list[Verdict]:
         """Verdicts in the order of the questions; none depends on another."""
-        if not hasattr(self, "pipeline_"):
-            raise NotFittedError("this TopicFilter has not learned yet; call fit, or TopicFilter.load")
+        check_is_fitted(self, "model_")
         if not questions:
             return []
-        texts = [self._text(q) for q in questions]
+        scores, kinds = self._judge(questions)
+        scores, kinds = self._with_last_demand(questions, scores, kinds)
+        verdicts = [self._verdict(float(s), cast(Kind, str(k))) for s, k in zip(scores, kinds, strict=True)]
         for i, history in enumerate(histories or []):
-            if history and _is_fragment(texts[i]):
-                texts[i] = f"{self._text(history[-1].question)} {texts[i]}"
-        table = self.pipeline_.predict_proba(texts)
-        classes = [cast(Kind, str(c)) for c in self.pipeline_.classes_]
-        topic = classes.index("topic")
-        verdicts = []
-        for text, row in zip(texts, table, strict=True):
-            score = float(row[topic]) if text else 0.0
-            on_topic = score >= self.threshold_
-            others = [(p, k) for p, k in zip(row, classes, strict=True) if k != "topic"]
-            verdicts.append(Verdict(on_topic, score, "topic" if on_topic else (max(others)[1] if text else "off")))
+            if history and not verdicts[i].on_topic:
+                verdicts[i] = self._by_history(questions[i], history, verdicts[i])
         return verdicts
+
+    def why(self, question: str, count: int = 6) -> list[Reason]:
+        """The features that weighed most in favour of the topic or against it, heaviest first."""
+        check_is_fitted(self, "model_")
+        row: csr_matrix = self.features_.transform([question])
+        topic = list(self.classes_).index("topic")
+        if len(self.classes_) == 2:
+            weights = self.model_.coef_[0] * (1 if topic == 1 else -1)
+        else:
+            # Against the likeliest other kind: what decided between the two.
+            table = self.model_.decision_function(row)[0]
+            other = max((s, i) for i, s in enumerate(table) if i != topic)[1]
+            weights = self.model_.coef_[topic] - self.model_.coef_[other]
+        names = self.features_.get_feature_names_out()
+        reasons = [Reason(str(names[j]), float(v * weights[j])) for j, v in zip(row.indices, row.data, strict=True)]
+        return sorted((r for r in reasons if r.weight), key=lambda r: -abs(r.weight))[:count]
 
     def save(self, path: Path) -> None:
         """Writes the gate with skops, which stores data and no code."""
         learned = {
             "version": VERSION,
-            "names": list(self.names),
-            "threshold": self.threshold_,
-            "false_passes": self.false_passes_,
-            "pipeline": self.pipeline_,
+            "features": self.features_.state(),
+            "classes": [str(c) for c in self.classes_],
+            "coefficients": self.model_.coef_.astype(np.float32),
+            "intercepts": self.model_.intercept_,
+            "platt": list(self.platt_),
+            "cuts": list(self.cuts_),
         }
         path.parent.mkdir(parents=True, exist_ok=True)
         skops.io.dump(learned, path, compression=ZIP_DEFLATED)
@@ -123,68 +183,127 @@ class TopicFilter:
     @classmethod
     def load(cls, path: Path) -> TopicFilter:
         """Reads a gate. Raises GateError when it is missing, damaged, too old, or holds an unexpected type."""
-        advice = "fit it again with `make train-gatekeeper`, or `python -m gatekeeper fit`"
         try:
             unexpected = skops.io.get_untrusted_types(file=path)
             if unexpected:
                 raise GateError(
-                    f"{path}: holds types a gate never holds ({', '.join(unexpected)}); do not use it, {advice}"
+                    f"{path}: holds types a gate never holds ({', '.join(unexpected)}); do not use it, {_ADVICE}"
                 )
             learned: dict[str, Any] = skops.io.load(path, trusted=[])
         except FileNotFoundError:
-            raise GateError(f"{path}: there is no such gate; {advice}") from None
+            raise GateError(f"{path}: there is no such gate; {_ADVICE}") from None
         except (BadZipFile, KeyError, TypeError, EOFError, OSError, json.JSONDecodeError) as error:
-            raise GateError(f"{path}: not a gate file, or damaged; {advice}") from error
+            raise GateError(f"{path}: not a gate file, or damaged; {_ADVICE}") from error
         if not isinstance(learned, dict) or learned.get("version") != VERSION:
-            raise GateError(f"{path}: made by another version of Docent; {advice}")
-        gate = cls(names=learned["names"])
-        gate.pipeline_, gate.threshold_ = learned["pipeline"], float(learned["threshold"])
-        gate.false_passes_ = float(learned["false_passes"])
+            raise GateError(f"{path}: made by another version of Docent; {_ADVICE}")
+        try:
+            return cls._from_learned(learned)
+        except (KeyError, ValueError, TypeError) as error:
+            raise GateError(f"{path}: not a whole gate ({error!r}); {_ADVICE}") from error
+
+    @classmethod
+    def _from_learned(cls, learned: dict[str, Any]) -> TopicFilter:
+        gate = cls(names=learned["features"]["names"])
+        gate.features_ = QuestionFeatures.from_state(learned["features"])
+        gate.classes_ = np.array(learned["classes"], dtype=object)
+        gate.model_ = LogisticRegression()
+        gate.model_.classes_ = gate.classes_
+        gate.model_.coef_, gate.model_.intercept_ = learned["coefficients"], learned["intercepts"]
+        gate.platt_, gate.cuts_ = Platt(*learned["platt"]), Cuts(*learned["cuts"])
         return gate
 
-    def _new_pipeline(self) -> Pipeline:
-        common: dict[str, Any] = {"sublinear_tf": True, "dtype": np.float32}
-        features = FeatureUnion(
-            [
-                ("words", TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"\w+", min_df=2, **common)),
-                ("letters", TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), min_df=3, **common)),
-            ]
-        )
-        model = LogisticRegression(C=self.C, class_weight="balanced", max_iter=200, random_state=self.seed)
-        return Pipeline([("features", features), ("model", model)])
+    def _learn(
+        self,
+        questions: Sequence[str],
+        y: NDArray[Any],
+        facts: Sequence[str | None],
+        weight: NDArray[np.float64],
+        written: Sequence[str],
+    ) -> tuple[QuestionFeatures, LogisticRegression]:
+        features = QuestionFeatures(names=self.names)
+        table = features.fit_transform(questions, facts=facts, written=written)
+        model = LogisticRegression(C=self.C, max_iter=300, random_state=self.seed)
+        return features, model.fit(table, y, sample_weight=weight)
 
-    def _text(self, question: str) -> str:
-        if len(question) > 2 * _LONGEST:
-            question = f"{question[:_LONGEST]} {question[-_LONGEST:]}"
-        return self._name_pattern.sub(SUBJECT, normalise(question)) if self.names else normalise(question)
+    def _judge(self, questions: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[Any]]:
+        """Scores, and the likeliest kind besides `topic`."""
+        seen = self.features_.transform(questions)
+        table = self.model_.predict_proba(seen)
+        topic = list(self.classes_).index("topic")
+        scores = self.platt_.apply(table[:, topic])
+        table[:, topic] = -1
+        other = self.classes_[table.argmax(1)]
+        # A few words are a greeting only if they clearly are one: "more please" is not.
+        other[(other == "greeting") & (table.max(1) < 0.5)] = "off"
+        wordless = seen[:, [-1]].toarray().ravel() > 0
+        scores[wordless], other[wordless] = 0.0, "off"
+        return scores, other
 
-    @property
-    def _name_pattern(self) -> re.Pattern[str]:
-        if not hasattr(self, "_pattern"):
-            folded = sorted({normalise(n) for n in self.names} - {""}, key=len, reverse=True)
-            self._pattern = re.compile(rf"\b(?:{'|'.join(map(re.escape, folded))})\b")
-        return self._pattern
+    def _with_last_demand(
+        self, questions: Sequence[str], scores: NDArray[np.float64], kinds: NDArray[Any]
+    ) -> tuple[NDArray[np.float64], NDArray[Any]]:
+        """`He was great. Now write my homework` asks for homework: the last sentence must be on topic as well."""
+        last = {i: demand for i, q in enumerate(questions) if (demand := _last_sentence(q))}
+        if not last:
+            return scores, kinds
+        alone, their_kinds = self._judge(list(last.values()))
+        for (i, _), score, kind in zip(last.items(), alone, their_kinds, strict=True):
+            # "Thank you!" at the end demands nothing.
+            if score < scores[i] and not (kind == "greeting" and score < self.cuts_.let_in):
+                scores[i], kinds[i] = score, kind
+        return scores, kinds
+
+    def _verdict(self, score: float, other: Kind) -> Verdict:
+        on_topic = score >= self.cuts_.let_in
+        doubtful = not on_topic and other == "off" and score >= self.cuts_.turn_away
+        return Verdict(on_topic, score, "topic" if on_topic else other, doubtful)
+
+    def _leans(self, question: str, verdict: Verdict) -> bool:
+        """Whether the text cannot stand alone: short, and no word in it says what it is about."""
+        seen = self.features_.seen([question])[0]
+        words = seen.split()
+        short = 0 < len(words) <= 6 and SUBJECT not in words
+        return short and verdict.kind == "off" and verdict.score >= _LEAST and not self.features_.telling(seen)
+
+    def _by_history(self, question: str, history: Sequence[Turn], verdict: Verdict) -> Verdict:
+        """Judges by the last question that could stand alone; what was answered is not looked at.
+
+        After one on topic a fragment is on topic, and a pronoun counts as the subject's name.
+        """
+        leans = self._leans(question, verdict)
+        seen = self.features_.seen([question])[0].split()
+        named = " ".join(SUBJECT if w in _PRONOUNS else w for w in seen)
+        if not leans and SUBJECT not in named:
+            return verdict
+        for turn in list(history)[: -_LOOK_BACK - 1 : -1]:
+            before = self.decide(turn.question)
+            if before.on_topic:
+                return Verdict(True, before.score, "topic") if leans else max(verdict, self.decide(named))
+            if not self._leans(turn.question, before):
+                return verdict
+        return verdict
 
 
-def _topic_probability(model: Pipeline, texts: Sequence[str]) -> NDArray[np.float64]:
-    found = list(model.classes_)
-    if "topic" not in found:
-        return np.zeros(len(texts))
-    return cast(NDArray[np.float64], model.predict_proba(texts)[:, found.index("topic")])
+def _last_sentence(question: str) -> str:
+    """The last of several sentences, or nothing when there is one."""
+    sentences = [s for s in _SENTENCE_END.split(question[-2000:]) if re.search(r"\w", s)]
+    return sentences[-1] if len(sentences) > 1 else ""
 
 
-def _threshold(on: NDArray[np.float64], off: NDArray[np.float64], false_refusals: float) -> float:
-    """The highest cut that refuses at most the allowed share of on-topic questions."""
-    return float(np.clip(np.quantile(on, false_refusals), 0.02, 0.9)) if len(on) else 0.5
+def _balanced(y: NDArray[Any], weight: NDArray[np.float64]) -> NDArray[np.float64]:
+    """On topic and off topic weigh the same in all; the other kinds share their half by the roots of their numbers.
+
+    By their plain numbers, a few hundred greetings and visits would drown among thousands of others' questions.
+    """
+    total = {k: weight[y == k].sum() for k in set(y)}
+    roots = sum(np.sqrt(n) for k, n in total.items() if k != "topic")
+    wanted = {k: 1.0 if k == "topic" else float(np.sqrt(n) / roots) for k, n in total.items()}
+    scale = sum(n for k, n in total.items() if k != "topic")
+    return np.asarray(weight * np.array([wanted[k] / total[k] for k in y]) * scale)
 
 
-def _is_fragment(text: str) -> bool:
-    return len(text.split()) <= 6 and SUBJECT not in text
-
-
-def data_hash(
-    rows: Sequence[Row], off_topic: Sequence[OffTopic], hasher: Callable[[bytes], Any] = hashlib.sha256
-) -> str:
-    """Names the questions a gate was fitted on."""
-    lines = [r.model_dump_json() for r in rows] + [o.model_dump_json() for o in off_topic]
-    return str(hasher("\n".join(sorted(lines)).encode()).hexdigest()[:16])
+def _at_traffic(y: NDArray[Any], gate: Gate) -> NDArray[np.float64]:
+    """A weight for each question so that the kinds come in the shares of the gallery's traffic; they sum to 1."""
+    share = {k: gate.traffic.get(k, 0.0) for k in set(y)}
+    total = sum(share.values()) or 1.0
+    return np.array([share[k] / total / (y == k).sum() for k in y])

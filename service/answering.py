@@ -93,11 +93,15 @@ class Guide:
         verdict = self._verdict(ask, language)
         self.metrics.gate_s.observe(clock.seconds())
         timings = Timings(gate_ms=clock.ms())
-        meta = Meta(uuid.uuid4().hex, GateView(**verdict._asdict()), self.release)
+        meta = Meta(
+            uuid.uuid4().hex, GateView(on_topic=verdict.on_topic, score=verdict.score, kind=verdict.kind), self.release
+        )
         yield meta
 
         if verdict.on_topic:
             told = await self._tell(ask, language)
+        elif verdict.doubtful:
+            told = self._ask_back(self.evidence.search(ask.question, language), language)
         else:
             told = self._turn_away(verdict, language)
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from gatekeeper.__main__ import fit_gate
+from gatekeeper.fitting import fit_gate
 from topics.evidence import Evidence, calibrate
 from topics.prompt import fingerprint
 from topics.questions import dataset_hash

@@ -66,6 +66,20 @@ class OffTopic(BaseModel):
     """For a near-miss: what makes it look like the topic, such as `city`, `bearer`, `task`."""
 
 
+LABELLED = "labelled.jsonl"
+"""In a topic folder: visitors' questions that a curator has labelled. The gate learns from them."""
+
+
+class Labelled(BaseModel):
+    """A visitor's question, and what a curator says it is."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    question: str = Field(min_length=1)
+    kind: Literal["topic", "off", "visit", "greeting", "attack"]
+    lang: str = "en"
+
+
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
         text = path.read_text(encoding="utf-8")
@@ -136,6 +150,11 @@ def read_off_topic(*paths: Path) -> list[OffTopic]:
             continue
         found += [row for _, row in _parse(path, OffTopic)]
     return found
+
+
+def read_labelled(path: Path) -> list[Labelled]:
+    """The labelled questions of a topic; none where the file is missing. Raises QuestionsError."""
+    return [line for _, line in _parse(path, Labelled)] if path.exists() else []
 
 
 def dataset_hash(rows: Iterable[Row]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,13 +11,11 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from topics.errors import TopicError
+from topics.names import Names
 from topics.questions import Row, read_questions
-from topics.text import normalise
+from topics.text import comparable
 
 HERE = Path(__file__).resolve().parent
-SUBJECT = "subjectname"
-"""What every name of the topic's subject becomes before words are counted."""
-
 _PERSONA = "You are a kind museum guide to {title}."
 
 
@@ -39,6 +36,19 @@ class Generation(BaseModel):
     """Longest answer, in tokens."""
     temperature: float = Field(0.0, ge=0, le=2)
     """0 answers the same question the same way every time."""
+
+
+class Gate(BaseModel):
+    """`[gate]`: how strict the gatekeeper is."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    false_refusals: float = Field(0.02, gt=0, lt=1)
+    """Share of on-topic questions that may be turned away."""
+    traffic: Mapping[str, float] = Field(
+        default_factory=lambda: {"topic": 0.5, "visit": 0.1, "greeting": 0.1, "off": 0.25, "attack": 0.05}
+    )
+    """In which shares kinds of questions come; what is missing counts as 0."""
 
 
 class Topic(BaseModel):
@@ -62,6 +72,7 @@ class Topic(BaseModel):
     """`[texts.en]`: sentences that replace the ones in `topics/texts/en.toml`."""
     articles: Mapping[str, Mapping[str, str]] = Field(default_factory=dict)
     """`[articles.vi]`: titles of `sources/*.md` in other languages than the first, by file name."""
+    gate: Gate = Field(default_factory=Gate)  # pyright: ignore[reportArgumentType]
     generation: Generation = Field(default_factory=Generation)  # pyright: ignore[reportArgumentType]
 
     def name(self, language: str) -> str:
@@ -96,13 +107,11 @@ class Topic(BaseModel):
 
     def match_text(self, text: str) -> str:
         """`text` as gate and evidence compare it: folded, and every name of the subject made one word."""
-        return self._names.sub(SUBJECT, normalise(text))
+        return self._names.replaced(comparable(text))
 
     @functools.cached_property
-    def _names(self) -> re.Pattern[str]:
-        names = {normalise(n) for n in (*self.title.values(), *self.aliases)}
-        longest_first = sorted((n for n in names if n), key=len, reverse=True)
-        return re.compile(rf"\b(?:{'|'.join(map(re.escape, longest_first))})\b")
+    def _names(self) -> Names:
+        return Names([*self.title.values(), *self.aliases])
 
 
 @functools.cache

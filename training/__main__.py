@@ -40,7 +40,7 @@ def _release(args: argparse.Namespace) -> None:
         return  # before torch is imported: a museum that starts in the morning must not wait for it
     from training.config import load_recipe
     from training.dataset import split
-    from training.release import release, shipped_adapter
+    from training.release import related_adapter, release, shipped_adapter
     from training.run import RunFolder, check_questions, prove, train, write_result
 
     recipe = load_recipe(args.recipe)
@@ -56,19 +56,24 @@ def _release(args: argparse.Namespace) -> None:
         result = prove(topic, recipe, base, RunFolder(out), rows, sets, everything=True, quick=True)
         write_result(topic, recipe, RunFolder(out), result)
     else:
-        result = train(topic, recipe, base, out, everything=args.all, device=args.device)
+        start = related_adapter(topic, base) if args.start == "shipped" else None
+        # The shipped adapter knows the held-out wordings: what goes on from it cannot be measured with them.
+        everything = args.all or start is not None
+        result = train(topic, recipe, base, out, everything=everything, device=args.device, start=start)
     release(topic, recipe, RunFolder(out), rows, result)
 
 
 def _ship(args: argparse.Namespace) -> None:
     from topics.topic import load_topic
     from training.config import load_recipe
-    from training.release import ship
+    from training.release import related_adapter, ship
     from training.run import RunFolder, train
 
     topic, recipe = load_topic(args.topic), load_recipe(args.recipe)
     out = ROOT / "runs" / f"{topic.id}-shipped"
-    result = train(topic, recipe, args.base or recipe.base, out, everything=True, device=args.device)
+    base = args.base or recipe.base
+    start = related_adapter(topic, base) if args.start == "shipped" else None
+    result = train(topic, recipe, base, out, everything=True, device=args.device, start=start)
     print(f"{ship(topic, recipe, RunFolder(out), result)}: commit it")
 
 
@@ -110,10 +115,18 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="do nothing if a good release is live; merge the shipped adapter if it fits",
     )
+    release.add_argument(
+        "--from",
+        dest="start",
+        choices=("shipped", "base"),
+        default="shipped",
+        help="go on from the adapter that ships with the topic, if there is one (default), or begin with the bare base",
+    )
     release.set_defaults(call=_release)
     ship = commands.add_parser(
         "ship", parents=[common], help="train on everything and put the adapter into models/adapters"
     )
+    ship.add_argument("--from", dest="start", choices=("shipped", "base"), default="base", help="as for release")
     ship.set_defaults(call=_ship)
     gate = commands.add_parser("gate", help="a new release with the live weights and a gate fitted afresh")
     gate.add_argument("--topic", required=True)

@@ -58,6 +58,8 @@ class Optimisation(_Part):
 
     epochs: int = Field(3, ge=1)
     """Passes over the museum's wordings."""
+    more_epochs: int = Field(3, ge=1)
+    """The same when training goes on from an adapter that knows most of them."""
     batch_size: int = Field(32, ge=1)
     learning_rate: float = Field(2e-3, gt=0)
     schedule: Literal["linear", "cosine", "constant"] = "cosine"

@@ -89,6 +89,17 @@ def with_adapter(model: Any, lora: Lora) -> PeftModel:
     return adapted
 
 
+def with_shipped_adapter(model: Any, adapter: Path, lora: Lora) -> PeftModel:
+    """Freezes the base and goes on training a saved adapter. Raises BaseError when it is of another shape."""
+    saved = LoraConfig.from_pretrained(str(adapter))
+    if (saved.r, saved.lora_alpha) != (lora.r, lora.alpha):
+        raise BaseError(
+            f"{adapter}: an adapter of rank {saved.r} and alpha {saved.lora_alpha}, and the recipe has {lora.r} and "
+            f"{lora.alpha}; train from the bare base (FROM=base), or use a recipe of that rank"
+        )
+    return PeftModel.from_pretrained(model, str(adapter), is_trainable=True).to(model.dtype)
+
+
 def save_adapter(adapted: PeftModel, base: str, out: Path) -> None:
     """Writes the adapter in bfloat16, under the name of its base and not under a path of this machine."""
     adapted.peft_config["default"].base_model_name_or_path = base

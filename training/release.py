@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from gatekeeper.__main__ import fit_gate
+from gatekeeper.fitting import fit_gate
 from topics.evidence import Evidence, calibrate
 from topics.prompt import fingerprint
 from topics.questions import Row, dataset_hash
@@ -55,12 +55,12 @@ def write_knowledge(topic: Topic, rows: list[Row], folder: Path) -> dict[str, An
     confidence = calibrate(topic, rows)
     Evidence(topic, rows, confidence).save(folder)
     log.info(
-        "gate: threshold %.3f; evidence: sure from %.2f, likely from %.2f",
-        gate.threshold_,
+        "gate: lets in from %.2f; evidence: sure from %.2f, likely from %.2f",
+        gate.cuts_.let_in,
         confidence.sure,
         confidence.likely,
     )
-    return {"gate": {"threshold": gate.threshold_, "false_passes": gate.false_passes_}, "evidence": confidence.__dict__}
+    return {"gate": gate.cuts_._asdict(), "evidence": confidence.__dict__}
 
 
 def release(
@@ -152,16 +152,31 @@ def ship(topic: Topic, recipe: Recipe, run: RunFolder, result: dict[str, Any]) -
 
 def shipped_adapter(topic: Topic, rows: list[Row], base: str) -> Path | None:
     """The adapter that comes with the repository, if it was trained on exactly these questions, prompt and base."""
-    folder = shipped_folder(topic)
-    try:
-        made_of = json.loads((folder / "made_of.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    folder = related_adapter(topic, base)
+    if folder is None:
         return None
-    now = (dataset_hash(rows), fingerprint(topic), {"name": base, "revision": revision(base)})
-    fits = (made_of["dataset_hash"], made_of["prompt_fingerprint"], made_of["base"]) == now
+    fits = _made_of(folder)["dataset_hash"] == dataset_hash(rows)
     if not fits:
-        log.info("%s was trained on other questions, another prompt or another base; training anew", folder)
+        log.info("%s was trained on other questions; training goes on from it", folder)
     return folder if fits else None
+
+
+def related_adapter(topic: Topic, base: str) -> Path | None:
+    """The adapter that comes with the repository, if prompt and base are its own; the questions may be newer."""
+    folder = shipped_folder(topic)
+    if not (folder / "made_of.json").is_file():
+        return None
+    made_of = _made_of(folder)
+    now = (fingerprint(topic), {"name": base, "revision": revision(base)})
+    fits = (made_of["prompt_fingerprint"], made_of["base"]) == now
+    if not fits:
+        log.info("%s was trained with another prompt or base; it is of no use here", folder)
+    return folder if fits else None
+
+
+def _made_of(folder: Path) -> dict[str, Any]:
+    made_of: dict[str, Any] = json.loads((folder / "made_of.json").read_text(encoding="utf-8"))
+    return made_of
 
 
 def _commit() -> str:

@@ -7,15 +7,18 @@ import sys
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import skops.io
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.exceptions import NotFittedError
 from sklearn.neighbors import KNeighborsClassifier
 
 from gatekeeper import GateError, TopicFilter
-from gatekeeper.__main__ import fit_gate
-from topics.prompt import Turn
-from topics.questions import Row
+from gatekeeper.filter import VERSION
+from gatekeeper.fitting import examples, fit_gate
+from topics.names import SUBJECT
 from topics.topic import Topic
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,9 +61,33 @@ def test_any_text_gets_a_verdict(gate: TopicFilter, question: str) -> None:
     assert gate.decide(question) == gate.decide(question)
 
 
-def test_a_fragment_leans_on_the_question_before_it(gate: TopicFilter) -> None:
-    history = [Turn("How high is Gull Rock Lighthouse?", "38 metres.")]
-    assert gate.decide("and how heavy?", history).score > gate.decide("and how heavy?").score
+@pytest.mark.parametrize(
+    "question",
+    ["How high is Gull Rosk Lighthouse?", "How high is Gull Rосk Lighthouse?", "g\u200bull rock lighthouse h0w h1gh"],
+)
+def test_a_misspelt_name_is_still_the_name(gate: TopicFilter, question: str) -> None:
+    assert SUBJECT in gate.features_.seen([question])[0]
+    assert gate.decide(question).on_topic
+
+
+def test_reasons_name_what_weighed(gate: TopicFilter) -> None:
+    reasons = gate.why("How high is Gull Rock Lighthouse?")
+    assert "(the subject is named)" in [r.feature for r in reasons]
+    assert [abs(r.weight) for r in reasons] == sorted((abs(r.weight) for r in reasons), reverse=True)
+
+
+def test_fewer_are_turned_away_than_the_budget_allows(gate: TopicFilter, lighthouse: Topic) -> None:
+    on = np.array([e.kind == "topic" for e in examples(lighthouse)])
+    assert (gate.scores_[on] < gate.cuts_.turn_away).mean() <= 0.02
+    assert gate.cuts_.turn_away <= 0.5 <= gate.cuts_.let_in
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.text(max_size=300), min_size=1, max_size=5))
+def test_no_text_breaks_it_and_no_batch_changes_it(gate: TopicFilter, questions: list[str]) -> None:
+    together = gate.decide_many(questions)
+    assert together == [gate.decide(q) for q in questions]
+    assert together[::-1] == gate.decide_many(questions[::-1])
 
 
 def test_verdicts_do_not_depend_on_the_batch(gate: TopicFilter) -> None:
@@ -89,10 +116,12 @@ def test_damaged_foreign_and_missing_gates_are_refused(tmp_path: Path) -> None:
     assert "not a gate file, or damaged" in refused("pickle.skops")
     skops.io.dump({"version": 99}, tmp_path / "old.skops")
     assert "another version" in refused("old.skops")
-    skops.io.dump({"version": 1, "pipeline": Surprise()}, tmp_path / "surprise.skops")
+    skops.io.dump({"version": VERSION, "model": Surprise()}, tmp_path / "surprise.skops")
     assert "types a gate never holds" in refused("surprise.skops")
     skops.io.dump(KNeighborsClassifier(), tmp_path / "other.skops")
     assert "another version" in refused("other.skops")
+    skops.io.dump({"version": VERSION, "classes": ["topic"]}, tmp_path / "half.skops")
+    assert "not a whole gate" in refused("half.skops")
 
 
 class Surprise:
@@ -110,7 +139,7 @@ def test_truncated_gates_are_refused(gate: TopicFilter, tmp_path: Path) -> None:
 
 def test_a_gate_needs_both_sides() -> None:
     with pytest.raises(ValueError, match="on-topic and off-topic"):
-        TopicFilter().fit([Row(id="a", question="Who?")], [])
+        TopicFilter().fit(["Who?"], ["topic"])
 
 
 def test_fit_and_decide_on_the_command_line(tmp_path: Path) -> None:
