@@ -18,7 +18,9 @@ from service.errors import EngineError, EngineTimeout, Resting
 from service.metrics import Metrics
 from service.schemas import AskReply, GateView, Origin, Outcome, Source, Timings
 from topics.check import Check, check
+from topics.decided import Decided
 from topics.evidence import Evidence, Match
+from topics.policy import Policy
 from topics.prompt import Turn, messages
 from topics.questions import Row
 from topics.release import Answering
@@ -79,6 +81,7 @@ class Guide:
     answering: Answering
     gate: TopicFilter
     evidence: Evidence
+    decided: Decided
     engine: Engine
     metrics: Metrics
     deadline_s: float = 8.0
@@ -98,12 +101,14 @@ class Guide:
         )
         yield meta
 
-        if verdict.on_topic:
+        if policy := self._policy(ask, language):
+            told = self._decided(policy, language)
+        elif verdict.on_topic:
             told = await self._tell(ask, language)
         elif verdict.doubtful:
             told = self._ask_back(self.evidence.search(ask.question, language), language)
         else:
-            told = self._turn_away(verdict, language)
+            told = self._turn_away(ask, verdict, language)
 
         timings.first_word_ms = clock.ms()
         self.metrics.first_word_s.observe(clock.seconds())
@@ -125,9 +130,19 @@ class Guide:
             return Verdict(True, 1.0, "topic")
         return self.gate.decide(ask.question, ask.history)
 
-    def _turn_away(self, verdict: Verdict, language: str) -> _Told:
+    def _policy(self, ask: Ask, language: str) -> Policy | None:
+        policy = self.decided.match(ask.question)
+        return policy if policy and (policy.help or not self.evidence.exact(ask.question, language)) else None
+
+    def _decided(self, policy: Policy, language: str) -> _Told:
+        """The museum's decided words; a visitor in need is not offered questions."""
+        text = policy.answer.get(language) or policy.answer[next(iter(policy.answer))]
+        return _Told("answered", text, "policy", suggestions=() if policy.help else self._opening(language))
+
+    def _turn_away(self, ask: Ask, verdict: Verdict, language: str) -> _Told:
         if verdict.kind == "visit":
-            return _Told("visit", self.topic.text("visit", language), "policy", suggestions=self._opening(language))
+            text = self.decided.visit(ask.question, language)
+            return _Told("visit", text, "policy", suggestions=self._opening(language))
         if verdict.kind == "greeting":
             return _Told("greeting", self.topic.text("hello", language), "policy", suggestions=self._opening(language))
         return _Told("declined", self.topic.text("refusal", language), "policy", suggestions=self._opening(language))

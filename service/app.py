@@ -20,6 +20,7 @@ from service.routes import router
 from service.settings import Settings
 from service.state import State
 from service.vllm_engine import VllmEngine
+from topics.decided import Decided
 from topics.evidence import Evidence
 from topics.release import check_release, find_release
 from topics.topic import load_topic
@@ -35,6 +36,7 @@ def build_guide(settings: Settings, engine: Engine | None = None) -> Guide:
     if engine is None:
         local = settings.engine == "local"
         engine = VllmEngine(folder / "weights", kv_cache_gib=settings.kv_cache_gib) if local else ScriptedEngine()
+    evidence = Evidence.load(topic, folder)
     metrics = Metrics()
     metrics.running.set_function(lambda: engine.running)
     return Guide(
@@ -42,7 +44,8 @@ def build_guide(settings: Settings, engine: Engine | None = None) -> Guide:
         release=manifest.release,
         answering=manifest.answering,
         gate=TopicFilter.load(folder / "gate.skops"),
-        evidence=Evidence.load(topic, folder),
+        evidence=evidence,
+        decided=Decided.load(topic, folder, evidence.rows),
         engine=engine,
         metrics=metrics,
         deadline_s=settings.answer_deadline_s,

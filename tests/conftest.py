@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from gatekeeper.fitting import fit_gate
+from topics.decided import Decided
 from topics.evidence import Evidence, calibrate
 from topics.prompt import fingerprint
 from topics.questions import dataset_hash
@@ -47,6 +48,7 @@ def stand_in_release(lighthouse: Topic, tmp_path_factory: pytest.TempPathFactory
     rows = lighthouse.rows()
     fit_gate(lighthouse).save(folder / "gate.skops")
     Evidence(lighthouse, rows, calibrate(lighthouse, rows)).save(folder)
+    Decided.of_topic(lighthouse).save(folder)
     write_manifest(
         folder,
         Manifest(

@@ -70,6 +70,8 @@ class Topic(BaseModel):
     """Ids of the facts whose questions the kiosk offers first."""
     texts: Mapping[str, Mapping[str, str]] = Field(default_factory=dict)
     """`[texts.en]`: sentences that replace the ones in `topics/texts/en.toml`."""
+    visit: Mapping[str, Mapping[str, str]] = Field(default_factory=dict)
+    """`[visit.en]`: what to say about `hours`, `tickets`, … instead of the sentences in `topics/texts/en.toml`."""
     articles: Mapping[str, Mapping[str, str]] = Field(default_factory=dict)
     """`[articles.vi]`: titles of `sources/*.md` in other languages than the first, by file name."""
     gate: Gate = Field(default_factory=Gate)  # pyright: ignore[reportArgumentType]
@@ -87,6 +89,11 @@ class Topic(BaseModel):
         """Every sentence in one language, `{title}` filled in."""
         merged = {**_default_texts(language), **self.texts.get(language, {})}
         return {key: text.replace("{title}", self.name(language)) for key, text in merged.items()}
+
+    def visit_text(self, about: str, language: str) -> str:
+        """What to say to a question about the visit; `about` is a key of `[visit]` in `topics/texts/en.toml`."""
+        texts = {**_visit_texts(language), **self.visit.get(language, {})}
+        return texts.get(about) or texts["other"]
 
     def rows(self, *, drafts: bool = False) -> list[Row]:
         """The museum's facts, drafts left out unless asked for. Raises QuestionsError naming file and line."""
@@ -115,8 +122,16 @@ class Topic(BaseModel):
 
 
 @functools.cache
+def _texts_file(language: str) -> dict[str, Any]:
+    return tomllib.loads((HERE / "texts" / f"{language}.toml").read_text("utf-8"))
+
+
 def _default_texts(language: str) -> dict[str, str]:
-    return {str(k): str(v) for k, v in tomllib.loads((HERE / "texts" / f"{language}.toml").read_text("utf-8")).items()}
+    return {key: text for key, text in _texts_file(language).items() if isinstance(text, str)}
+
+
+def _visit_texts(language: str) -> dict[str, str]:
+    return dict(_texts_file(language)["visit"])
 
 
 def find_topic(name_or_path: str | Path) -> Path:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from gatekeeper.fitting import fit_gate
+from topics.decided import Decided
 from topics.evidence import Evidence, calibrate
 from topics.prompt import fingerprint
 from topics.questions import Row, dataset_hash
@@ -49,11 +50,12 @@ def new_name() -> str:
 
 
 def write_knowledge(topic: Topic, rows: list[Row], folder: Path) -> dict[str, Any]:
-    """Writes `gate.skops`, `facts.jsonl` and `evidence.json`; returns what was learned about both."""
+    """Writes gate, evidence and decided answers; returns what was learned about the first two."""
     gate = fit_gate(topic)
     gate.save(folder / "gate.skops")
     confidence = calibrate(topic, rows)
     Evidence(topic, rows, confidence).save(folder)
+    Decided.of_topic(topic).save(folder)
     log.info(
         "gate: lets in from %.2f; evidence: sure from %.2f, likely from %.2f",
         gate.cuts_.let_in,

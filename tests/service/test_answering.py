@@ -166,3 +166,19 @@ def test_the_story_knows_no_museum_by_name(lighthouse: Topic) -> None:
         for file in (root / package).rglob("*.py"):
             text = file.read_text(encoding="utf-8")
             assert "Minh" not in text and "Nguyen" not in text, file
+
+
+async def test_a_visitor_in_need_is_helped_before_anything_else(guide: Guide, engine: ScriptedEngine) -> None:
+    answer = await reply(guide, "lac mat con roi", "vi")
+    assert (answer.outcome, answer.source, answer.answer) == (
+        "answered",
+        "policy",
+        "Xin hãy đến gặp nhân viên gần nhất.",
+    )
+    assert answer.suggestions == [] and engine.asked == []
+
+
+async def test_a_loaded_question_gets_the_decided_answer(guide: Guide, engine: ScriptedEngine) -> None:
+    answer = await reply(guide, "Was the keeper a drunk?")
+    assert answer.source == "policy" and "careful man" in answer.answer
+    assert engine.asked == []

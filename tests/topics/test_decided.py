@@ -1,0 +1,63 @@
+"""Decided answers: a visitor in need, loaded questions, the visit."""
+
+from pathlib import Path
+
+import pytest
+
+from topics.decided import Decided
+from topics.topic import Topic
+
+
+@pytest.fixture(scope="module")
+def decided(lighthouse: Topic) -> Decided:
+    return Decided.of_topic(lighthouse, lighthouse.rows())
+
+
+@pytest.mark.parametrize(
+    ("question", "policy"),
+    [
+        ("i cant find my mum!!", "lost_child"),
+        ("My little boy has disappeared", "lost_child"),
+        ("was the keeper a drunk?", "keeper_a_drunk"),
+        ("How high is Gull Rock Lighthouse?", None),
+        ("What is the capital of Mongolia?", None),
+        ("", None),
+    ],
+)
+def test_the_nearest_example_decides(decided: Decided, question: str, policy: str | None) -> None:
+    found = decided.match(question)
+    assert (found.id if found else None) == policy
+
+
+@pytest.mark.parametrize(
+    ("question", "language", "words"),
+    [
+        ("When do you open on Sundays?", "en", "opening hours"),
+        ("Where are the toilets, please?", "en", "toilets"),
+        ("Where are the toilets, please?", "fr", "toilettes"),
+        ("may i take photos with flash", "en", "pictures"),
+        ("nhà vệ sinh ở đâu", "vi", "nhà vệ sinh"),
+    ],
+)
+def test_the_visit_is_answered_by_subject_and_language(
+    decided: Decided, question: str, language: str, words: str
+) -> None:
+    assert words in decided.visit(question, language)
+
+
+def test_a_topic_says_its_own_hours(lighthouse: Topic) -> None:
+    ours = lighthouse.model_copy(update={"visit": {"en": {"hours": "The lighthouse is open from ten to four."}}})
+    assert (
+        Decided.of_topic(ours).visit("When do you open on Sundays?", "en") == "The lighthouse is open from ten to four."
+    )
+
+
+def test_a_release_keeps_them(decided: Decided, lighthouse: Topic, tmp_path: Path) -> None:
+    decided.save(tmp_path)
+    again = Decided.load(lighthouse, tmp_path, lighthouse.rows())
+    assert again.policies == decided.policies and again.visits == decided.visits
+
+
+def test_a_topic_without_policies_decides_nothing(lighthouse: Topic) -> None:
+    assert Decided(lighthouse, [], []).match("I can't find my mum") is None
+    assert Decided(lighthouse, [], []).visit("When do you open?", "en")
