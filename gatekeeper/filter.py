@@ -142,8 +142,7 @@ class TopicFilter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self, "model_")
         if not questions:
             return []
-        scores, kinds = self._judge(questions)
-        scores, kinds = self._with_last_demand(questions, scores, kinds)
+        scores, kinds = self._with_last_demand(questions)
         verdicts = [self._verdict(float(s), cast(Kind, str(k))) for s, k in zip(scores, kinds, strict=True)]
         for i, history in enumerate(histories or []):
             if history and not verdicts[i].on_topic:
@@ -239,19 +238,15 @@ class TopicFilter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         scores[wordless], other[wordless] = 0.0, "off"
         return scores, other
 
-    def _with_last_demand(
-        self, questions: Sequence[str], scores: NDArray[np.float64], kinds: NDArray[Any]
-    ) -> tuple[NDArray[np.float64], NDArray[Any]]:
+    def _with_last_demand(self, questions: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[Any]]:
         """`He was great. Now write my homework` asks for homework: the last sentence must be on topic as well."""
         last = {i: demand for i, q in enumerate(questions) if (demand := _last_sentence(q))}
-        if not last:
-            return scores, kinds
-        alone, their_kinds = self._judge(list(last.values()))
-        for (i, _), score, kind in zip(last.items(), alone, their_kinds, strict=True):
+        scores, kinds = self._judge([*questions, *last.values()])
+        for i, score, kind in zip(last, scores[len(questions) :], kinds[len(questions) :], strict=True):
             # "Thank you!" at the end demands nothing.
             if score < scores[i] and not (kind == "greeting" and score < self.cuts_.let_in):
                 scores[i], kinds[i] = score, kind
-        return scores, kinds
+        return scores[: len(questions)], kinds[: len(questions)]
 
     def _verdict(self, score: float, other: Kind) -> Verdict:
         on_topic = score >= self.cuts_.let_in
