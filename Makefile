@@ -42,14 +42,14 @@ ui: install       ## the kiosk alone (port 7860); wants a service
 train-adapter ship-adapter: export MALLOC_MMAP_THRESHOLD_ = 4294967296
 train-adapter ship-adapter: export MALLOC_TRIM_THRESHOLD_ = 8589934592
 
-train-adapter: install ## questions to a live release: make train-adapter TOPIC=… RECIPE=… BASE=… FROM=shipped|base (RELEASE_ALL=1 trains held-out wordings too)
-	@$(PY) -m training release --topic $(TOPIC) --recipe $(RECIPE) $(if $(BASE),--base $(BASE)) $(if $(FROM),--from $(FROM)) $(if $(RELEASE_ALL),--all)
+train-adapter: install ## questions to a live release: make train-adapter TOPIC=… RECIPE=… BASE=… FROM=shipped|base EPOCHS=… (RELEASE_ALL=1 trains held-out wordings too)
+	@$(PY) -m training release --topic $(TOPIC) --recipe $(RECIPE) $(if $(BASE),--base $(BASE)) $(if $(FROM),--from $(FROM)) $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(RELEASE_ALL),--all)
 
 ship-adapter: install ## the default topic's adapter for the repository, trained on everything it knows
-	@$(PY) -m training ship --topic $(TOPIC) --recipe $(RECIPE) $(if $(FROM),--from $(FROM))
+	@$(PY) -m training ship --topic $(TOPIC) --recipe $(RECIPE) $(if $(FROM),--from $(FROM)) $(if $(EPOCHS),--epochs $(EPOCHS))
 
-train-gatekeeper: install ## a new gate and evidence on the live weights, in a minute
-	@$(PY) -m training gate --topic $(TOPIC)
+train-gatekeeper: install ## a new gate and evidence on the live weights, in two minutes (ENCODER=DIR adds a second opinion)
+	@$(PY) -m training gate --topic $(TOPIC) $(if $(ENCODER),--encoder $(ENCODER))
 
 mini-base: install ## the embedded base model anew from a folder of *.txt: make mini-base TEXT=DIR
 	@test -n "$(TEXT)" || { echo "make mini-base: give a folder of running text, TEXT=DIR"; exit 2; }

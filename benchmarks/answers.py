@@ -34,7 +34,9 @@ NEAR = 92
 
 def norm(text: str) -> str:
     decomposed = unicodedata.normalize("NFKD", text.lower().replace("đ", "d"))
-    return re.sub(r"\W+", " ", "".join(c for c in decomposed if not unicodedata.combining(c))).strip()
+    folded = "".join(c for c in decomposed if not unicodedata.combining(c))
+    # Chinese has no blanks: each character is a word.
+    return " ".join(re.sub(r"([\u3400-\u9fff])", r" \1 ", re.sub(r"\W+", " ", folded)).split())
 
 
 def holds(text: str, key: str) -> bool:

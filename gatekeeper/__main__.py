@@ -17,6 +17,7 @@ from gatekeeper.filter import GateError, TopicFilter
 from gatekeeper.fitting import fit_gate
 from gatekeeper.label import label, proposals
 from gatekeeper.report import write_report
+from gatekeeper.second import load_encoder
 from topics.errors import TopicError
 from topics.prompt import Turn
 from topics.questions import LABELLED
@@ -26,13 +27,13 @@ log = logging.getLogger("gatekeeper")
 
 
 def _fit(args: argparse.Namespace) -> None:
-    gate = fit_gate(load_topic(args.topic), args.off_topic)
+    gate = fit_gate(load_topic(args.topic), args.off_topic, load_encoder(args.encoder) if args.encoder else None)
     gate.save(args.out)
     print(f"{args.out}: lets in from {gate.cuts_.let_in:.2f}, turns away below {gate.cuts_.turn_away:.2f}")
 
 
 def _decide(args: argparse.Namespace) -> None:
-    gate = TopicFilter.load(args.gate)
+    gate = TopicFilter.load(args.gate, load_encoder(args.encoder) if args.encoder else None)
     questions, histories = [], []
     for number, line in enumerate(sys.stdin, 1):
         if not line.strip():
@@ -87,13 +88,15 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         help="off-topic questions instead of the shared file; may be repeated",
     )
+    second = argparse.ArgumentParser(add_help=False)
+    second.add_argument("--encoder", type=Path, help="a sentence-transformers folder, for a second opinion in doubt")
     gate = argparse.ArgumentParser(add_help=False)
     gate.add_argument("--gate", required=True, type=Path)
 
-    fit = commands.add_parser("fit", parents=[topic, others], help="learn a gate from a topic folder")
+    fit = commands.add_parser("fit", parents=[topic, others, second], help="learn a gate from a topic folder")
     fit.add_argument("--out", required=True, type=Path, help="where to write the gate")
     fit.set_defaults(run=_fit)
-    decide = commands.add_parser("decide", parents=[gate], help="judge JSON lines from stdin, in order")
+    decide = commands.add_parser("decide", parents=[gate, second], help="judge JSON lines from stdin, in order")
     decide.set_defaults(run=_decide)
     explain = commands.add_parser("try", parents=[gate], help="judge one question and say why")
     explain.add_argument("question")

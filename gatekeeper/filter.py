@@ -22,6 +22,7 @@ from sklearn.model_selection import GroupKFold
 from sklearn.utils.validation import check_is_fitted
 
 from gatekeeper.features import QuestionFeatures
+from gatekeeper.second import SURE, Encoder, SecondStage
 from gatekeeper.threshold import Cuts, Platt, cuts
 from topics.names import SUBJECT
 from topics.prompt import Turn
@@ -66,9 +67,20 @@ class TopicFilter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Follows scikit-learn's contract: `__init__` only stores, `fit` learns, `decide` before `fit` raises."""
 
     def __init__(
-        self, *, names: Sequence[str] = (), gate: Gate | None = None, C: float = 5.0, folds: int = 5, seed: int = 0
+        self,
+        *,
+        names: Sequence[str] = (),
+        gate: Gate | None = None,
+        encoder: Encoder | None = None,
+        C: float = 5.0,
+        folds: int = 5,
+        seed: int = 0,
     ) -> None:
-        """`names` are the subject's names; `gate` the false-refusal budget and the mix of traffic."""
+        """`names` are the subject's names; `gate` the false-refusal budget and the mix of traffic.
+
+        `encoder` gives doubtful questions a second opinion (`gatekeeper.second`).
+        """
+        self.encoder = encoder
         self.names = names
         self.gate = gate
         self.C = C
@@ -115,6 +127,11 @@ class TopicFilter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.scores_ = self.platt_.apply(table[:, list(classes).index("topic")])
         self.kinds_ = classes[np.where(classes == "topic", 0, table).argmax(1)]
         self.cuts_ = cuts(self.scores_, y == "topic", traffic, gate.false_refusals)
+        self.second_ = None
+        if self.encoder is not None:
+            self.second_ = SecondStage.fit(
+                self.encoder(questions), y == "topic", groups, self.scores_, weight=weight, traffic=traffic
+            )
         self.features_, self.model_ = self._learn(questions, y, facts, weight, written)
         self.classes_ = self.model_.classes_
         return self
@@ -175,13 +192,17 @@ class TopicFilter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             "intercepts": self.model_.intercept_,
             "platt": list(self.platt_),
             "cuts": list(self.cuts_),
+            "second": self.second_ and list(self.second_),
         }
         path.parent.mkdir(parents=True, exist_ok=True)
         skops.io.dump(learned, path, compression=ZIP_DEFLATED)
 
     @classmethod
-    def load(cls, path: Path) -> TopicFilter:
-        """Reads a gate. Raises GateError when it is missing, damaged, too old, or holds an unexpected type."""
+    def load(cls, path: Path, encoder: Encoder | None = None) -> TopicFilter:
+        """Reads a gate; with `encoder` it asks for a second opinion, if it was fitted with one.
+
+        Raises GateError when the file is missing, damaged, too old, or holds an unexpected type.
+        """
         try:
             unexpected = skops.io.get_untrusted_types(file=path)
             if unexpected:
@@ -196,19 +217,20 @@ class TopicFilter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if not isinstance(learned, dict) or learned.get("version") != VERSION:
             raise GateError(f"{path}: made by another version of Docent; {_ADVICE}")
         try:
-            return cls._from_learned(learned)
+            return cls._from_learned(learned, encoder)
         except (KeyError, ValueError, TypeError) as error:
             raise GateError(f"{path}: not a whole gate ({error!r}); {_ADVICE}") from error
 
     @classmethod
-    def _from_learned(cls, learned: dict[str, Any]) -> TopicFilter:
-        gate = cls(names=learned["features"]["names"])
+    def _from_learned(cls, learned: dict[str, Any], encoder: Encoder | None) -> TopicFilter:
+        gate = cls(names=learned["features"]["names"], encoder=encoder)
         gate.features_ = QuestionFeatures.from_state(learned["features"])
         gate.classes_ = np.array(learned["classes"], dtype=object)
         gate.model_ = LogisticRegression()
         gate.model_.classes_ = gate.classes_
         gate.model_.coef_, gate.model_.intercept_ = learned["coefficients"], learned["intercepts"]
         gate.platt_, gate.cuts_ = Platt(*learned["platt"]), Cuts(*learned["cuts"])
+        gate.second_ = SecondStage(*learned["second"]) if learned["second"] else None
         return gate
 
     def _learn(
@@ -234,6 +256,9 @@ class TopicFilter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         other = self.classes_[table.argmax(1)]
         # A few words are a greeting only if they clearly are one: "more please" is not.
         other[(other == "greeting") & (table.max(1) < 0.5)] = "off"
+        doubt = np.flatnonzero((scores >= self.cuts_.turn_away) & (scores < SURE))
+        if self.second_ and self.encoder is not None and len(doubt):
+            scores[doubt] = self.second_.apply(scores[doubt], self.encoder([questions[i] for i in doubt]))
         wordless = seen[:, [-1]].toarray().ravel() > 0
         scores[wordless], other[wordless] = 0.0, "off"
         return scores, other

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gatekeeper.filter import TopicFilter
+from gatekeeper.second import Encoder
 from topics.questions import LABELLED, read_labelled, read_off_topic, read_questions
 from topics.topic import HERE as TOPICS
 from topics.topic import Topic
@@ -57,10 +58,10 @@ def written(topic: Topic) -> list[str]:
     return [r.answer for r in rows if not r.held and not r.draft] + articles
 
 
-def fit_gate(topic: Topic, off_topic: Sequence[Path] | None = None) -> TopicFilter:
+def fit_gate(topic: Topic, off_topic: Sequence[Path] | None = None, encoder: Encoder | None = None) -> TopicFilter:
     """Fits a gate for a topic. Raises QuestionsError naming file and line."""
     found = examples(topic, off_topic)
-    return TopicFilter(names=[*topic.title.values(), *topic.aliases], gate=topic.gate).fit(
+    return TopicFilter(names=[*topic.title.values(), *topic.aliases], gate=topic.gate, encoder=encoder).fit(
         [e.question for e in found],
         [e.kind for e in found],
         facts=[e.fact for e in found],

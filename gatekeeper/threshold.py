@@ -20,12 +20,12 @@ class Platt(NamedTuple):
     @classmethod
     def fit(cls, probability: Floats, on: NDArray[np.bool_], weight: Floats) -> Platt:
         """`probability`, `on` and `weight` have shape (questions,); the weights sum to 1."""
-        model = LogisticRegression(C=1e6).fit(_logit(probability)[:, None], on, sample_weight=weight * len(on))
+        model = LogisticRegression(C=1e6).fit(logit(probability)[:, None], on, sample_weight=weight * len(on))
         return cls(float(model.coef_[0, 0]), float(model.intercept_[0]))
 
     def apply(self, probability: Floats) -> Floats:
         """Calibrated probabilities, shape (questions,)."""
-        return np.asarray(1 / (1 + np.exp(-(self.slope * _logit(probability) + self.offset))))
+        return np.asarray(1 / (1 + np.exp(-(self.slope * logit(probability) + self.offset))))
 
 
 class Cuts(NamedTuple):
@@ -46,6 +46,7 @@ def cuts(score: Floats, on: NDArray[np.bool_], weight: Floats, false_refusals: f
     return Cuts(max(0.5, turn_away), min(turn_away, 0.5))
 
 
-def _logit(probability: Floats) -> Floats:
+def logit(probability: Floats) -> Floats:
+    """Log odds, kept finite."""
     p = np.clip(probability, 1e-6, 1 - 1e-6)
     return np.asarray(np.log(p / (1 - p)))

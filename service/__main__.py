@@ -32,7 +32,7 @@ def main() -> int:
         logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
         listener = _listen(settings)
         app = build_app(settings)
-    except (SettingsError, TopicError, ReleaseError, GateError) as error:
+    except (SettingsError, TopicError, ReleaseError, GateError, FileNotFoundError) as error:
         print(f"service: {error}", file=sys.stderr)
         return 2
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=10))

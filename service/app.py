@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from gatekeeper import TopicFilter
+from gatekeeper.second import load_encoder
 from service.answering import Guide
 from service.engine import Engine, ScriptedEngine
 from service.errors import Problem
@@ -37,13 +38,16 @@ def build_guide(settings: Settings, engine: Engine | None = None) -> Guide:
         local = settings.engine == "local"
         engine = VllmEngine(folder / "weights", kv_cache_gib=settings.kv_cache_gib) if local else ScriptedEngine()
     evidence = Evidence.load(topic, folder)
+    encoder = load_encoder(settings.gate_encoder) if settings.gate_encoder else None
     metrics = Metrics()
     metrics.running.set_function(lambda: engine.running)
     return Guide(
         topic=topic,
         release=manifest.release,
         answering=manifest.answering,
-        gate=TopicFilter.load(folder / "gate.skops"),
+        gate=TopicFilter.load(
+            folder / "gate.skops", load_encoder(settings.gate_encoder) if settings.gate_encoder else None
+        ),
         evidence=evidence,
         decided=Decided.load(topic, folder, evidence.rows),
         engine=engine,

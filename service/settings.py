@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, ValidationError
@@ -25,6 +26,9 @@ class Settings(BaseSettings):
     """Name of a release of the topic, or the path of one."""
     engine: Literal["local", "scripted"] = "local"
     """`local` runs vLLM inside the service; `scripted` repeats the museum's words, for demonstrations and tests."""
+    gate_encoder: Path | None = None
+    """Folder of a sentence-transformers model that gives the gate a second opinion in doubt; the release's gate must
+    have been fitted with it (`make train-gatekeeper ENCODER=DIR`). Without it nothing changes."""
     host: str = "127.0.0.1"
     """Address to listen on. Keep loopback unless a proxy in front of it checks who may ask."""
     port: int = Field(8000, ge=1, le=65535)

@@ -30,6 +30,6 @@ def comparable(text: str) -> str:
 
 def contains(text: str, key: str) -> bool:
     """Whether `key` occurs in `text`, spelling differences aside: `19` is not in `1969`; `plant` is in `planted`."""
-    wanted = normalise(key)
+    wanted = comparable(key)
     end = "" if len(wanted.split(" ")[-1]) >= 5 and wanted[-1:].isalpha() else " "
-    return f" {wanted}{end}" in f" {normalise(text)} "
+    return f" {wanted}{end}" in f" {comparable(text)} "

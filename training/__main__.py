@@ -13,20 +13,34 @@ import shutil
 import sys
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from topics.errors import TopicError
 from topics.release import ReleaseError
+
+if TYPE_CHECKING:
+    from training.config import Recipe
 
 log = logging.getLogger("training")
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def _run(args: argparse.Namespace) -> None:
-    from topics.topic import load_topic
+def _recipe(args: argparse.Namespace) -> Recipe:
     from training.config import load_recipe
-    from training.run import train
 
     recipe = load_recipe(args.recipe)
+    if args.epochs is None:
+        return recipe
+    return recipe.model_copy(
+        update={"train": recipe.train.model_copy(update={"epochs": args.epochs, "more_epochs": args.epochs})}
+    )
+
+
+def _run(args: argparse.Namespace) -> None:
+    from topics.topic import load_topic
+    from training.run import train
+
+    recipe = _recipe(args)
     train(load_topic(args.topic), recipe, args.base or recipe.base, args.out, everything=args.all, device=args.device)
     print(f"{args.out / 'report.html'}: what was learned")
 
@@ -38,12 +52,11 @@ def _release(args: argparse.Namespace) -> None:
     topic = load_topic(args.topic)
     if args.if_missing and is_live(topic):
         return  # before torch is imported: a museum that starts in the morning must not wait for it
-    from training.config import load_recipe
     from training.dataset import split
     from training.release import related_adapter, release, shipped_adapter
     from training.run import RunFolder, check_questions, prove, train, write_result
 
-    recipe = load_recipe(args.recipe)
+    recipe = _recipe(args)
     base = args.base or recipe.base
     rows = check_questions(topic)
     out = args.out or ROOT / "runs" / topic.id
@@ -65,11 +78,10 @@ def _release(args: argparse.Namespace) -> None:
 
 def _ship(args: argparse.Namespace) -> None:
     from topics.topic import load_topic
-    from training.config import load_recipe
     from training.release import related_adapter, ship
     from training.run import RunFolder, train
 
-    topic, recipe = load_topic(args.topic), load_recipe(args.recipe)
+    topic, recipe = load_topic(args.topic), _recipe(args)
     out = ROOT / "runs" / f"{topic.id}-shipped"
     base = args.base or recipe.base
     start = related_adapter(topic, base) if args.start == "shipped" else None
@@ -78,10 +90,12 @@ def _ship(args: argparse.Namespace) -> None:
 
 
 def _gate(args: argparse.Namespace) -> None:
+    from gatekeeper.second import load_encoder
     from topics.topic import load_topic
     from training.release import refit_gate
 
-    print(f"{refit_gate(load_topic(args.topic))}: live, with a gate fitted afresh on the live weights")
+    encoder = load_encoder(args.encoder) if args.encoder else None
+    print(f"{refit_gate(load_topic(args.topic), encoder=encoder)}: live, with a gate fitted afresh on the live weights")
 
 
 def _mini(args: argparse.Namespace) -> None:
@@ -104,6 +118,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="train on held-out wordings and facts as well: for what ships, not for figures",
     )
+    common.add_argument("--epochs", type=int, help="passes over the wordings, instead of the recipe's")
     common.add_argument("--device", choices=("auto", "cpu"), default="auto")
     run = commands.add_parser("run", parents=[common], help="train, merge, prove, evaluate; leaves a run folder")
     run.add_argument("--out", required=True, type=Path, help="the run folder; replaced if it exists")
@@ -130,6 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     ship.set_defaults(call=_ship)
     gate = commands.add_parser("gate", help="a new release with the live weights and a gate fitted afresh")
     gate.add_argument("--topic", required=True)
+    gate.add_argument("--encoder", type=Path, help="a sentence-transformers folder, for a second opinion in doubt")
     gate.set_defaults(call=_gate)
     mini = commands.add_parser("mini", help="make the embedded base model from running text")
     mini.add_argument("--text", required=True, type=Path, help="folder of *.txt")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from gatekeeper.fitting import fit_gate
+from gatekeeper.second import Encoder
 from topics.decided import Decided
 from topics.evidence import Evidence, calibrate
 from topics.prompt import fingerprint
@@ -23,7 +24,7 @@ from topics.release import ROOT, Manifest, check_release, find_release, make_liv
 from topics.topic import Topic
 from training.config import Recipe
 from training.model import revision
-from training.run import RunFolder
+from training.run import RunFolder, dataset_of
 
 log = logging.getLogger(__name__)
 _LIBRARIES = ("torch", "transformers", "peft", "scikit-learn", "skops")
@@ -49,9 +50,9 @@ def new_name() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%d-%H%M-%S")
 
 
-def write_knowledge(topic: Topic, rows: list[Row], folder: Path) -> dict[str, Any]:
+def write_knowledge(topic: Topic, rows: list[Row], folder: Path, encoder: Encoder | None = None) -> dict[str, Any]:
     """Writes gate, evidence and decided answers; returns what was learned about the first two."""
-    gate = fit_gate(topic)
+    gate = fit_gate(topic, encoder=encoder)
     gate.save(folder / "gate.skops")
     confidence = calibrate(topic, rows)
     Evidence(topic, rows, confidence).save(folder)
@@ -111,7 +112,7 @@ def unheld(row: Row) -> Row:
     return row.model_copy(update={"held": False, "paraphrases": wordings})
 
 
-def refit_gate(topic: Topic, root: Path = ROOT) -> Path:
+def refit_gate(topic: Topic, root: Path = ROOT, encoder: Encoder | None = None) -> Path:
     """A new release that shares the live one's weights (hard links) and has a gate and evidence fitted afresh."""
     live = find_release(topic, root=root)
     manifest = check_release(topic, live)
@@ -121,7 +122,7 @@ def refit_gate(topic: Topic, root: Path = ROOT) -> Path:
         shutil.copytree(live / "weights", folder / "weights", copy_function=os.link)
         if (live / "report.html").is_file():
             os.link(live / "report.html", folder / "report.html")
-        learned = write_knowledge(topic, rows, folder)
+        learned = write_knowledge(topic, rows, folder, encoder)
         scores = {**manifest.scores, **learned}
         write_manifest(folder, manifest.model_copy(update={"release": name, "scores": scores}))
     make_live(root / topic.id / name)
@@ -146,6 +147,8 @@ def ship(topic: Topic, recipe: Recipe, run: RunFolder, result: dict[str, Any]) -
         "prompt_fingerprint": fingerprint(topic),
         "base": result["base"],
         "recipe": recipe.name,
+        "epochs": result["epochs"],
+        "went_on_from": result["went_on_from"],
         "trained": trained,
     }
     (folder / "made_of.json").write_text(json.dumps(made_of, indent=1) + "\n", encoding="utf-8")
@@ -157,7 +160,7 @@ def shipped_adapter(topic: Topic, rows: list[Row], base: str) -> Path | None:
     folder = related_adapter(topic, base)
     if folder is None:
         return None
-    fits = _made_of(folder)["dataset_hash"] == dataset_hash(rows)
+    fits = dataset_of(folder) == dataset_hash(rows)
     if not fits:
         log.info("%s was trained on other questions; training goes on from it", folder)
     return folder if fits else None

@@ -125,9 +125,16 @@ def train(
     shutil.rmtree(folder.path / "checkpoints", ignore_errors=True)
     result = prove(topic, recipe, base, folder, rows, sets, everything=everything)
     result["training"] = learned
+    result["epochs"] = recipe.train.more_epochs if start else recipe.train.epochs
+    result["went_on_from"] = dataset_of(start) if start else None
     result["seconds"] = round(time.monotonic() - began, 1)
     write_result(topic, recipe, folder, result)
     return result
+
+
+def dataset_of(adapter: Path) -> str:
+    """The hash of the facts that a shipped adapter was trained on."""
+    return str(json.loads((adapter / "made_of.json").read_text(encoding="utf-8"))["dataset_hash"])
 
 
 def prove(

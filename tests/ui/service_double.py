@@ -60,7 +60,7 @@ def topic() -> dict[str, Any]:
 def texts(code: str) -> dict[str, str]:
     """The screen's words in one language."""
     table = tomllib.loads((TEXTS / f"{code}.toml").read_text("utf-8"))
-    return {name: text.replace("{title}", TITLES[code]) for name, text in table.items()}
+    return {name: text.replace("{title}", TITLES[code]) for name, text in table.items() if isinstance(text, str)}
 
 
 class ServiceDouble:
