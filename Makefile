@@ -51,6 +51,9 @@ ship-adapter: install ## the default topic's adapter for the repository, trained
 train-gatekeeper: install ## a new gate and evidence on the live weights, in two minutes (ENCODER=DIR adds a second opinion)
 	@$(PY) -m training gate --topic $(TOPIC) $(if $(ENCODER),--encoder $(ENCODER))
 
+publish-facts: install ## correct or withdraw a fact at once: facts and decided answers of the live release, without training
+	@$(PY) -m training publish --topic $(TOPIC)
+
 mini-base: install ## the embedded base model anew from a folder of *.txt: make mini-base TEXT=DIR
 	@test -n "$(TEXT)" || { echo "make mini-base: give a folder of running text, TEXT=DIR"; exit 2; }
 	@$(PY) -m training mini --text $(TEXT) --out models/mini

@@ -44,11 +44,13 @@ def http_page() -> str:
     """Every route, and the fields of what it takes and gives."""
     from fastapi import FastAPI
 
+    from service import openai
     from service.routes import router
     from service.schemas import AskBody
 
     app = FastAPI(title="Docent")
     app.include_router(router)
+    app.include_router(openai.router)
     schema = app.openapi()
     parts = [
         HEAD,
@@ -62,7 +64,11 @@ def http_page() -> str:
         for method, operation in methods.items():
             parts.append(f"## {method.upper()} {path}\n\n{operation.get('description', '')}\n")
     parts.append("## GET /metrics\n\nPrometheus metrics.\n")
-    for name, table in {"AskBody": AskBody.model_json_schema(), **schema["components"]["schemas"]}.items():
+    for name, table in {
+        "AskBody": AskBody.model_json_schema(),
+        "ChatBody": openai.ChatBody.model_json_schema(),
+        **schema["components"]["schemas"],
+    }.items():
         if name not in ("HTTPValidationError", "ValidationError"):
             parts.append(f"### {name}\n\n{_fields(table)}\n")
     return "\n".join(parts)

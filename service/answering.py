@@ -36,6 +36,10 @@ class Ask(NamedTuple):
     question: str
     history: tuple[Turn, ...] = ()
     language: str | None = None
+    max_tokens: int | None = None
+    """Longest generated answer, where it is shorter than the topic's."""
+    temperature: float | None = None
+    """Instead of the topic's."""
 
 
 class Meta(NamedTuple):
@@ -59,6 +63,9 @@ class Done(NamedTuple):
 
 
 Event = Meta | Delta | Done
+
+
+_ENDS = (".", "!", "?", "…", "。", "！", "？")
 
 
 class _Told(NamedTuple):
@@ -176,7 +183,10 @@ class Guide:
             log.warning("engine: %s", error)
             self.metrics.engine_failures.labels(type(error).__name__).inc()
             return self._curated(best)
-        verdict = check(text, best, known=[self.topic.name(language), *self.topic.aliases, ask.question])
+        # Cut off at `max_tokens`: half a sentence is no answer.
+        whole = text.rstrip("\"'”’»)）」").endswith(_ENDS)
+        names = [self.topic.name(language), *self.topic.aliases, ask.question]
+        verdict: Check = check(text, best, known=names) if whole else "unsupported"
         self.metrics.checks.labels(verdict).inc()
         if verdict != "supported":
             return self._curated(best, verdict)
@@ -185,7 +195,11 @@ class Guide:
     async def _generated(self, ask: Ask, notes: Sequence[str]) -> str:
         """The model's whole answer. Raises EngineError, EngineTimeout after the deadline."""
         conversation = messages(self.topic, ask.question, evidence=notes, history=ask.history)
-        sampling = Sampling(self.topic.generation.max_tokens, self.topic.generation.temperature)
+        ours = self.topic.generation
+        sampling = Sampling(
+            min(ask.max_tokens or ours.max_tokens, ours.max_tokens),
+            ours.temperature if ask.temperature is None else ask.temperature,
+        )
         self.metrics.engine_requests.labels("answer").inc()
         try:
             async with (

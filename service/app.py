@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 
 from gatekeeper import TopicFilter
 from gatekeeper.second import load_encoder
+from service import openai
 from service.answering import Guide
 from service.engine import Engine, ScriptedEngine
 from service.errors import Problem
@@ -45,9 +46,7 @@ def build_guide(settings: Settings, engine: Engine | None = None) -> Guide:
         topic=topic,
         release=manifest.release,
         answering=manifest.answering,
-        gate=TopicFilter.load(
-            folder / "gate.skops", load_encoder(settings.gate_encoder) if settings.gate_encoder else None
-        ),
+        gate=TopicFilter.load(folder / "gate.skops", encoder),
         evidence=evidence,
         decided=Decided.load(topic, folder, evidence.rows),
         engine=engine,
@@ -71,7 +70,9 @@ def build_app(settings: Settings, *, engine: Engine | None = None) -> FastAPI:
     app = FastAPI(title="Docent", summary="A museum's own guide.", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.docent = state
     app.include_router(router)
+    app.include_router(openai.router)
     app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(openai.OpenAIProblem, _openai_problem)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _unforeseen)
     return app
@@ -83,9 +84,15 @@ async def _problem(request: Request, error: Exception) -> JSONResponse:
     return JSONResponse(error.body, error.status, headers, "application/problem+json")
 
 
+async def _openai_problem(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, openai.OpenAIProblem)
+    return JSONResponse(error.body, error.status)
+
+
 async def _http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    detail = f"{request.method} {request.url.path}: {error.detail}. There are POST /ask, GET /topic, /live, /ready."
+    there = "POST /ask and /v1/chat/completions, GET /topic, /live, /ready and /v1/models"
+    detail = f"{request.method} {request.url.path}: {error.detail}. There are {there}."
     problem = Problem(error.status_code, str(error.detail), detail)
     return JSONResponse(problem.body, error.status_code, error.headers, "application/problem+json")
 

@@ -35,6 +35,10 @@ class Engine(Protocol):
         """Yields text as it is made; closing the iterator stops the work. Raises EngineError."""
         ...
 
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text; words, as long as no tokenizer is loaded."""
+        ...
+
     @property
     def running(self) -> int:
         """Generations under way."""
@@ -77,6 +81,9 @@ class ScriptedEngine:
             raise
         finally:
             self.running -= 1
+
+    def count_tokens(self, text: str) -> int:
+        return len(text.split())
 
     def _reply(self, conversation: Sequence[Message]) -> str:
         if self.replies:

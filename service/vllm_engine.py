@@ -64,6 +64,11 @@ class VllmEngine:
         if llm is not None:
             await asyncio.to_thread(llm.shutdown, 5.0)
 
+    def count_tokens(self, text: str) -> int:
+        if self._tokenizer is None:
+            return len(text.split())
+        return len(self._tokenizer.encode(text, add_special_tokens=False))
+
     async def stream(self, conversation: Sequence[Message], sampling: Sampling) -> AsyncGenerator[str, None]:
         from vllm import SamplingParams, TokensPrompt
         from vllm.sampling_params import RequestOutputKind

@@ -52,10 +52,16 @@ class Decided:
 
     @classmethod
     def of_topic(cls, topic: Topic, rows: Sequence[Row] = ()) -> Decided:
-        """From the topic's `policy.jsonl` and the shared visit questions. Raises QuestionsError for a broken line."""
+        """From the topic's `policy.jsonl`, the shared `help.jsonl` and the shared visit questions.
+
+        A topic's own row replaces the shared one of its id. Raises QuestionsError for a broken line.
+        """
         policies, faults = read_policies(topic.folder / "policy.jsonl", topic.languages)
-        if faults:
-            raise faults[0]
+        shared, more_faults = read_policies(HERE / "help.jsonl")
+        if faults or more_faults:
+            raise [*faults, *more_faults][0]
+        own = {p.id for p in policies}
+        policies = [*policies, *(p for p in shared if p.id not in own)]
         asked = read_off_topic(HERE / "off_topic.jsonl", topic.folder / "near_misses.jsonl")
         return cls(topic, policies, [o for o in asked if o.kind == "visit"], rows)
 

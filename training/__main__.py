@@ -1,4 +1,4 @@
-"""python -m training run | release | ship | gate | mini
+"""python -m training run | release | ship | gate | publish | mini
 
 python -m training run --topic ho_chi_minh --recipe museum_mini --out runs/try
 python -m training release --topic ho_chi_minh        (train, release, go live)
@@ -98,6 +98,13 @@ def _gate(args: argparse.Namespace) -> None:
     print(f"{refit_gate(load_topic(args.topic), encoder=encoder)}: live, with a gate fitted afresh on the live weights")
 
 
+def _publish(args: argparse.Namespace) -> None:
+    from topics.topic import load_topic
+    from training.release import publish_facts
+
+    print(f"{publish_facts(load_topic(args.topic))}: live, with the facts as they stand now; restart the service")
+
+
 def _mini(args: argparse.Namespace) -> None:
     from training.mini import make
 
@@ -108,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m training", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    commands = parser.add_subparsers(required=True, metavar="run | release | ship | gate | mini")
+    commands = parser.add_subparsers(required=True, metavar="run | release | ship | gate | publish | mini")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--topic", required=True, help="name or folder of a topic")
     common.add_argument("--recipe", default="museum_mini", help="name or path of a recipe (default: museum_mini)")
@@ -147,6 +154,9 @@ def _parser() -> argparse.ArgumentParser:
     gate.add_argument("--topic", required=True)
     gate.add_argument("--encoder", type=Path, help="a sentence-transformers folder, for a second opinion in doubt")
     gate.set_defaults(call=_gate)
+    publish = commands.add_parser("publish", help="tell the facts as they stand now, on the live weights and gate")
+    publish.add_argument("--topic", required=True)
+    publish.set_defaults(call=_publish)
     mini = commands.add_parser("mini", help="make the embedded base model from running text")
     mini.add_argument("--text", required=True, type=Path, help="folder of *.txt")
     mini.add_argument("--out", required=True, type=Path)

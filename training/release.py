@@ -8,7 +8,7 @@ import logging
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +24,7 @@ from topics.release import ROOT, Manifest, check_release, find_release, make_liv
 from topics.topic import Topic
 from training.config import Recipe
 from training.model import revision
-from training.run import RunFolder, dataset_of
+from training.run import RunFolder, check_questions, dataset_of
 
 log = logging.getLogger(__name__)
 _LIBRARIES = ("torch", "transformers", "peft", "scikit-learn", "skops")
@@ -45,9 +45,12 @@ def building(topic: Topic, name: str, root: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def new_name() -> str:
-    """Names sort by time: `2026-11-21-0931-05`."""
-    return datetime.now(UTC).strftime("%Y-%m-%d-%H%M-%S")
+def new_name(parent: Path) -> str:
+    """A name that is free in `parent`; names sort by time: `2026-11-21-0931-05`."""
+    name = datetime.now(UTC).strftime("%Y-%m-%d-%H%M-%S")
+    while (parent / name).exists():
+        name += "a"
+    return name
 
 
 def write_knowledge(topic: Topic, rows: list[Row], folder: Path, encoder: Encoder | None = None) -> dict[str, Any]:
@@ -70,7 +73,7 @@ def release(
     topic: Topic, recipe: Recipe, run: RunFolder, rows: list[Row], result: dict[str, Any], root: Path = ROOT
 ) -> Path:
     """Makes a release of a finished run and points `live` at it. Returns its folder."""
-    name = new_name()
+    name = new_name(root / topic.id)
     told = [unheld(r) for r in rows] if result["everything"] else rows
     with building(topic, name, root) as folder:
         shutil.copytree(run.weights, folder / "weights")
@@ -113,17 +116,38 @@ def unheld(row: Row) -> Row:
 
 
 def refit_gate(topic: Topic, root: Path = ROOT, encoder: Encoder | None = None) -> Path:
-    """A new release that shares the live one's weights (hard links) and has a gate and evidence fitted afresh."""
+    """A new live release that shares the live one's weights and has a gate and evidence fitted afresh."""
+    return _on_live_weights(topic, root, lambda rows, live, folder: write_knowledge(topic, rows, folder, encoder))
+
+
+def publish_facts(topic: Topic, root: Path = ROOT) -> Path:
+    """A new live release that shares the live one's weights and gate, and tells the facts as they stand now.
+
+    For a fact to correct or withdraw at once: what the weights remember otherwise is caught by the fact check. The
+    cut-offs of the evidence stay as they are. Raises TopicError when `lint` finds errors.
+    """
+    check_questions(topic)
+
+    def write(rows: list[Row], live: Path, folder: Path) -> dict[str, Any]:
+        os.link(live / "gate.skops", folder / "gate.skops")
+        Evidence(topic, rows, Evidence.load(topic, live).confidence).save(folder)
+        Decided.of_topic(topic).save(folder)
+        return {}
+
+    return _on_live_weights(topic, root, write)
+
+
+def _on_live_weights(topic: Topic, root: Path, write: Callable[[list[Row], Path, Path], dict[str, Any]]) -> Path:
+    """A release beside the live one, with its weights as hard links; `write` fills in what is known besides."""
     live = find_release(topic, root=root)
     manifest = check_release(topic, live)
-    name = new_name()
+    name = new_name(root / topic.id)
     rows = [unheld(r) for r in topic.rows()] if manifest.includes_held else topic.rows()
     with building(topic, name, root) as folder:
         shutil.copytree(live / "weights", folder / "weights", copy_function=os.link)
         if (live / "report.html").is_file():
             os.link(live / "report.html", folder / "report.html")
-        learned = write_knowledge(topic, rows, folder, encoder)
-        scores = {**manifest.scores, **learned}
+        scores = {**manifest.scores, **write(rows, live, folder)}
         write_manifest(folder, manifest.model_copy(update={"release": name, "scores": scores}))
     make_live(root / topic.id / name)
     return root / topic.id / name

@@ -87,7 +87,12 @@ async def test_a_likely_match_is_generated_with_the_museums_note_and_shown_when_
 
 @pytest.mark.parametrize(
     ("said", "verdict"),
-    [("It was built by Tom Reed.", "unsupported"), ("Ada Finch built it in 1999.", "unsupported"), ("", "unsupported")],
+    [
+        ("It was built by Tom Reed.", "unsupported"),
+        ("Ada Finch built it in 1999.", "unsupported"),
+        ("The lighthouse was built by the engineer", "unsupported"),
+        ("", "unsupported"),
+    ],
 )
 async def test_words_that_do_not_agree_are_replaced_by_the_museums(
     guide: Guide, engine: ScriptedEngine, said: str, verdict: str

@@ -58,6 +58,16 @@ def test_a_release_keeps_them(decided: Decided, lighthouse: Topic, tmp_path: Pat
     assert again.policies == decided.policies and again.visits == decided.visits
 
 
+def test_every_museum_helps_a_visitor_in_need(decided: Decided) -> None:
+    found = decided.match("someone has fainted next to the glass case")
+    assert found and found.help and set(found.answer) >= {"en", "vi", "fr", "zh", "es"}
+
+
+def test_a_topics_own_row_replaces_the_shared_one(decided: Decided) -> None:
+    assert [p.id for p in decided.policies].count("lost_child") == 1
+    assert decided.match("I can't find my mum").answer["en"] == "Please go to the nearest member of staff."  # type: ignore[union-attr]
+
+
 def test_a_topic_without_policies_decides_nothing(lighthouse: Topic) -> None:
     assert Decided(lighthouse, [], []).match("I can't find my mum") is None
     assert Decided(lighthouse, [], []).visit("When do you open?", "en")

@@ -1,6 +1,7 @@
 """A real run: what it learns, what it leaves behind, and that nothing half-made is ever served."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,14 +15,14 @@ from safetensors.torch import load_file
 from tests.conftest import MINI, ROOT, Finished
 from topics.errors import TopicError
 from topics.release import ReleaseError, check_release, find_release
-from topics.topic import Topic
+from topics.topic import Topic, load_topic
 from training.config import Recipe, load_recipe
 from training.dataset import Examples, split, with_lessons
 from training.errors import BaseError, ParityError, RecipeError, TrainingError
 from training.model import load_base, load_tokenizer, with_adapter
 from training.parity import compare
 from training.progress import read_progress
-from training.release import refit_gate, release
+from training.release import publish_facts, refit_gate, release
 from training.run import RunFolder, prove
 
 
@@ -69,7 +70,6 @@ def test_a_release_is_made_goes_live_and_can_be_refitted(finished: Finished, lig
     assert live == first
     manifest = check_release(lighthouse, live)
     assert manifest.scores["tuned"]["trained"]["key_fact"] >= 0.8
-    time.sleep(1.1)
     second = refit_gate(lighthouse, root=tmp_path)
     assert find_release(lighthouse, root=tmp_path) == second != first
     assert (second / "weights" / "model.safetensors").stat().st_ino == (
@@ -78,6 +78,26 @@ def test_a_release_is_made_goes_live_and_can_be_refitted(finished: Finished, lig
     assert sorted(f.name for f in tmp_path.joinpath("lighthouse").iterdir()) == sorted(
         [first.name, second.name, "live"]
     )
+
+
+def test_a_fact_is_corrected_on_the_live_weights_without_training(
+    finished: Finished, lighthouse: Topic, tmp_path: Path
+) -> None:
+    first = release(
+        lighthouse, finished.recipe, RunFolder(finished.folder), lighthouse.rows(), finished.result, root=tmp_path
+    )
+    mended = load_topic(shutil.copytree(lighthouse.folder, tmp_path / "topic"))
+    file = mended.folder / "questions.jsonl"
+    text = file.read_text(encoding="utf-8")
+    assert "38 metres" in text
+    file.write_text(text.replace("38 metres", "39 metres"), encoding="utf-8")
+    second = publish_facts(mended, root=tmp_path)
+    assert "39 metres" in (second / "facts.jsonl").read_text(encoding="utf-8")
+    assert "38 metres" in (first / "facts.jsonl").read_text(encoding="utf-8")
+    for kept in ("gate.skops", "weights/model.safetensors"):
+        assert (second / kept).stat().st_ino == (first / kept).stat().st_ino
+    assert find_release(mended, root=tmp_path) == second
+    check_release(mended, second)
 
 
 def test_a_release_that_fails_on_the_way_leaves_nothing(
@@ -228,7 +248,6 @@ def test_ctrl_c_leaves_no_release(tmp_path: Path) -> None:
 
 
 def test_the_shipped_adapter_belongs_to_the_default_topic() -> None:
-    from topics.topic import load_topic
     from training.release import shipped_adapter
 
     topic = load_topic("ho_chi_minh")
