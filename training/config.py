@@ -62,6 +62,8 @@ class Optimisation(_Part):
     """The same when training goes on from an adapter that knows most of them."""
     batch_size: int = Field(32, ge=1)
     learning_rate: float = Field(2e-3, gt=0)
+    more_learning_rate: float = Field(5e-4, gt=0)
+    """The same when training goes on from an adapter: what a fresh one bears tears a learned one apart."""
     schedule: Literal["linear", "cosine", "constant"] = "cosine"
     warmup_steps: int = Field(30, ge=0)
     weight_decay: float = Field(0.0, ge=0)

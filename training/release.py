@@ -23,10 +23,12 @@ from topics.questions import Row, dataset_hash
 from topics.release import ROOT, Manifest, check_release, find_release, make_live, write_manifest
 from topics.topic import Topic
 from training.config import Recipe
+from training.errors import TrainingError
 from training.model import revision
 from training.run import RunFolder, check_questions, dataset_of
 
 log = logging.getLogger(__name__)
+_LEAST_RIGHT = 0.5
 _LIBRARIES = ("torch", "transformers", "peft", "scikit-learn", "skops")
 
 
@@ -159,8 +161,17 @@ def shipped_folder(topic: Topic) -> Path:
 
 
 def ship(topic: Topic, recipe: Recipe, run: RunFolder, result: dict[str, Any]) -> Path:
-    """Puts a run's adapter into the repository, so that a first start merges instead of training."""
+    """Puts a run's adapter into the repository, so that a first start merges instead of training.
+
+    Raises TrainingError when it tells fewer key facts than half of its questions: the one there stays.
+    """
     folder = shipped_folder(topic)
+    right = result["scores"]["tuned"]["trained"]["key_fact"]
+    if right < _LEAST_RIGHT:
+        raise TrainingError(
+            f"{run.path}: the model tells the key fact for {right:.0%} of its trained wordings, so the adapter in "
+            f"{folder} stays; see {run.report} and {run.progress}, and try a lower learning rate or more epochs"
+        )
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for name in ("adapter_model.safetensors", "adapter_config.json"):

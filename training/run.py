@@ -101,6 +101,8 @@ def train(
     bare = models.load_base(base, torch.bfloat16 if on_gpu else torch.float32)
     if start:
         log.info("going on from %s", start)
+        more = {"epochs": recipe.train.more_epochs, "learning_rate": recipe.train.more_learning_rate}
+        recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update=more)})
         adapted = models.with_shipped_adapter(bare, start, recipe.lora)
     else:
         adapted = models.with_adapter(bare, recipe.lora)
@@ -112,7 +114,7 @@ def train(
             tokenizer,
             lessons,
             recipe.data,
-            passes=recipe.train.more_epochs if start else recipe.train.epochs,
+            passes=recipe.train.epochs,
             augment=True,
             seed=recipe.train.seed,
         ),
@@ -125,7 +127,7 @@ def train(
     shutil.rmtree(folder.path / "checkpoints", ignore_errors=True)
     result = prove(topic, recipe, base, folder, rows, sets, everything=everything)
     result["training"] = learned
-    result["epochs"] = recipe.train.more_epochs if start else recipe.train.epochs
+    result["epochs"] = recipe.train.epochs
     result["went_on_from"] = dataset_of(start) if start else None
     result["seconds"] = round(time.monotonic() - began, 1)
     write_result(topic, recipe, folder, result)
