@@ -1,4 +1,4 @@
-"""python -m gatekeeper fit | decide | try | report | label | near-misses
+"""python -m gatekeeper fit | decide | time | try | report | label | near-misses
 
 python -m gatekeeper fit --topic topics/ho_chi_minh --out gate.skops
 echo '{"question": "Where was he born?"}' | python -m gatekeeper decide --gate gate.skops
@@ -10,13 +10,14 @@ import argparse
 import json
 import logging
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
 from gatekeeper.filter import GateError, TopicFilter
 from gatekeeper.fitting import fit_gate
 from gatekeeper.label import label, proposals
-from gatekeeper.report import write_report
+from gatekeeper.report import timing, write_report
 from gatekeeper.second import load_encoder
 from topics.errors import TopicError
 from topics.prompt import Turn
@@ -32,8 +33,7 @@ def _fit(args: argparse.Namespace) -> None:
     print(f"{args.out}: lets in from {gate.cuts_.let_in:.2f}, turns away below {gate.cuts_.turn_away:.2f}")
 
 
-def _decide(args: argparse.Namespace) -> None:
-    gate = TopicFilter.load(args.gate, load_encoder(args.encoder) if args.encoder else None)
+def _read_questions() -> tuple[list[str], list[list[Turn]]]:
     questions, histories = [], []
     for number, line in enumerate(sys.stdin, 1):
         if not line.strip():
@@ -44,8 +44,21 @@ def _decide(args: argparse.Namespace) -> None:
             histories.append([Turn(str(t["question"]), str(t.get("answer", ""))) for t in item.get("history") or []])
         except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
             raise GateError(f'stdin:{number}: {error!r}; write {{"question": "…"}}, one object a line') from error
-    for verdict in gate.decide_many(questions, histories):
+    return questions, histories
+
+
+def _decide(args: argparse.Namespace) -> None:
+    gate = TopicFilter.load(args.gate, load_encoder(args.encoder) if args.encoder else None)
+    for verdict in gate.decide_many(*_read_questions()):
         print(json.dumps({"on_topic": verdict.on_topic, "score": verdict.score, "kind": verdict.kind}))
+
+
+def _time(args: argparse.Namespace) -> None:
+    start = time.perf_counter()
+    gate = TopicFilter.load(args.gate, load_encoder(args.encoder) if args.encoder else None)
+    load_s = time.perf_counter() - start
+    questions, _ = _read_questions()
+    print(json.dumps({"load_ms": round(load_s * 1000), **timing(gate, questions)}))
 
 
 def _try(args: argparse.Namespace) -> None:
@@ -78,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m gatekeeper", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    commands = parser.add_subparsers(required=True, metavar="fit | decide | try | report | label | near-misses")
+    commands = parser.add_subparsers(required=True, metavar="fit | decide | time | try | report | label | near-misses")
     topic = argparse.ArgumentParser(add_help=False)
     topic.add_argument("--topic", required=True, help="name or folder of a topic")
     others = argparse.ArgumentParser(add_help=False)
@@ -98,6 +111,8 @@ def _parser() -> argparse.ArgumentParser:
     fit.set_defaults(run=_fit)
     decide = commands.add_parser("decide", parents=[gate, second], help="judge JSON lines from stdin, in order")
     decide.set_defaults(run=_decide)
+    clock = commands.add_parser("time", parents=[gate, second], help="time decisions on JSON lines from stdin")
+    clock.set_defaults(run=_time)
     explain = commands.add_parser("try", parents=[gate], help="judge one question and say why")
     explain.add_argument("question")
     explain.add_argument("--after", action="append", default=[], help="an earlier question; may be repeated")

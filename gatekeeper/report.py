@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,27 @@ def write_report(
         parts += [heading("Against the gate before"), _drift(found, gate, old)]
     write_page(out, f"{topic.name(topic.languages[0])}: the gatekeeper", parts)
     return gate
+
+
+def timing(gate: TopicFilter, questions: Sequence[str], rounds: int = 5) -> dict[str, float]:
+    """How long decisions take: one by one, and all at once."""
+    for question in questions[:100]:
+        gate.decide(question)
+    one_by_one = []
+    for question in [*questions] * rounds:
+        start = time.perf_counter()
+        gate.decide(question)
+        one_by_one.append((time.perf_counter() - start) * 1000)
+    start = time.perf_counter()
+    for _ in range(rounds):
+        gate.decide_many(questions)
+    together = time.perf_counter() - start
+    return {
+        "questions": len(questions),
+        "decision_ms_median": round(float(np.median(one_by_one)), 2),
+        "decision_ms_p99": round(float(np.percentile(one_by_one, 99)), 2),
+        "decisions_per_s_in_batch": round(rounds * len(questions) / together),
+    }
 
 
 def share(flags: Iterable[bool]) -> str:

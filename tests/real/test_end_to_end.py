@@ -50,7 +50,7 @@ def test_declined_questions_cost_the_engine_nothing(museum: str) -> None:
         "Hello",
         "is there a cloakroom for my coat",
     ):
-        assert ask(museum, question)["outcome"] in ("declined", "visit", "greeting")
+        assert ask(museum, question)["outcome"] in ("declined", "visit", "greeting", "unsure")
     assert metric(museum, 'docent_engine_requests_total{purpose="answer"}') == before
     assert metric(museum, 'docent_engine_requests_total{purpose="probe"}') == 1
 

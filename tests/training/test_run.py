@@ -89,11 +89,11 @@ def test_a_fact_is_corrected_on_the_live_weights_without_training(
     mended = load_topic(shutil.copytree(lighthouse.folder, tmp_path / "topic"))
     file = mended.folder / "questions.jsonl"
     text = file.read_text(encoding="utf-8")
-    assert "38 metres" in text
-    file.write_text(text.replace("38 metres", "39 metres"), encoding="utf-8")
+    assert "The tower is 38 metres high." in text
+    file.write_text(text.replace("The tower is 38 metres high.", "It rises 38 metres."), encoding="utf-8")
     second = publish_facts(mended, root=tmp_path)
-    assert "39 metres" in (second / "facts.jsonl").read_text(encoding="utf-8")
-    assert "38 metres" in (first / "facts.jsonl").read_text(encoding="utf-8")
+    assert "It rises 38 metres." in (second / "facts.jsonl").read_text(encoding="utf-8")
+    assert "The tower is 38 metres high." in (first / "facts.jsonl").read_text(encoding="utf-8")
     for kept in ("gate.skops", "weights/model.safetensors"):
         assert (second / kept).stat().st_ino == (first / kept).stat().st_ino
     assert find_release(mended, root=tmp_path) == second
