@@ -23,7 +23,8 @@ def test_a_fragment_leans_on_the_question_before_it(gate: TopicFilter, question:
 
 
 @pytest.mark.parametrize(
-    "question", ["what is the capital of Mongolia", "was Stalin really Georgian?", "thanks, bye", "a poem on volcanoes"]
+    "question",
+    ["what is the capital of Mongolia", "was Churchill honestly a painter?", "thanks, bye", "a poem on volcanoes"],
 )
 def test_drifting_away_is_noticed(gate: TopicFilter, question: str) -> None:
     assert not gate.decide(question, ON_TOPIC * 20).on_topic
@@ -53,7 +54,7 @@ def test_the_last_demand_counts(gate: TopicFilter, question: str, on_topic: bool
 
 
 @pytest.mark.parametrize(
-    "question", ["When was Hо Chi Minh born?", "when was ho chi mihn born", "ho ch\u200bi minh b0rn when"]
+    "question", ["When was Hо Chi Minh born?", "in which village was ho chi mihn born", "ho ch\u200bi minh b0rn when"]
 )
 def test_names_in_disguise_are_names(gate: TopicFilter, question: str) -> None:
     assert gate.decide(question).on_topic
