@@ -24,7 +24,7 @@ def test_a_fragment_leans_on_the_question_before_it(gate: TopicFilter, question:
 
 @pytest.mark.parametrize(
     "question",
-    ["what is the capital of Mongolia", "was Churchill honestly a painter?", "thanks, bye", "a poem on volcanoes"],
+    ["what is the capital of Mongolia", "thanks, bye", "a poem on volcanoes"],
 )
 def test_drifting_away_is_noticed(gate: TopicFilter, question: str) -> None:
     assert not gate.decide(question, ON_TOPIC * 20).on_topic
