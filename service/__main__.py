@@ -1,16 +1,23 @@
-"""python -m service: settings -> app -> uvicorn. Stops at once, with one sentence, when something is missing."""
+"""python -m service: settings -> app -> uvicorn. Stops at once, with one sentence, when something is missing.
+
+`python -m service key` makes a key for `DOCENT_API_KEYS`.
+"""
 
 from __future__ import annotations
 
 import logging
+import math
+import secrets
 import signal
 import socket
 import sys
+from types import FrameType
 
 import uvicorn
 
 from gatekeeper import GateError
 from service.app import build_app
+from service.door import digest
 from service.settings import Settings, SettingsError, read_settings
 from topics.errors import TopicError
 from topics.release import ReleaseError
@@ -26,7 +33,26 @@ def _listen(settings: Settings) -> socket.socket:
         ) from error
 
 
+class _Server(uvicorn.Server):
+    """Says that it is ending before it does."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.config.app.state.docent.keeper.drain()  # type: ignore[union-attr]
+        super().handle_exit(sig, frame)
+
+
+def _new_key() -> int:
+    key = secrets.token_urlsafe(32)
+    print(f"the key, for the client:     {key}\nits digest, for the service: sha256:{digest(key)}")
+    return 0
+
+
 def main() -> int:
+    if sys.argv[1:] == ["key"]:
+        return _new_key()
+    if sys.argv[1:]:
+        print("service: there are `python -m service` and `python -m service key`", file=sys.stderr)
+        return 2
     try:
         settings = read_settings()
         logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
@@ -35,7 +61,11 @@ def main() -> int:
     except (SettingsError, TopicError, ReleaseError, GateError, FileNotFoundError) as error:
         print(f"service: {error}", file=sys.stderr)
         return 2
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=10))
+    server = _Server(
+        uvicorn.Config(
+            app, log_level="warning", access_log=False, timeout_graceful_shutdown=math.ceil(settings.drain_s)
+        )
+    )
     logging.getLogger("service").info("listening on http://%s:%d", settings.host, settings.port)
     # When it has ended, uvicorn raises the signal that ended it once more; a requested end is exit 0.
     for number in (signal.SIGINT, signal.SIGTERM):

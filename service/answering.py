@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gatekeeper import TopicFilter, Verdict
+from service.admission import Admission
 from service.engine import Engine, Sampling
 from service.errors import EngineError, EngineTimeout, Resting
 from service.metrics import Metrics
@@ -91,6 +92,7 @@ class Guide:
     decided: Decided
     engine: Engine
     metrics: Metrics
+    admission: Admission
     deadline_s: float = 8.0
 
     async def answer(self, ask: Ask) -> AsyncGenerator[Event, None]:
@@ -193,20 +195,18 @@ class Guide:
         return _Told("answered", text, "model", [best], self._follow_ups(best), verdict)
 
     async def _generated(self, ask: Ask, notes: Sequence[str]) -> str:
-        """The model's whole answer. Raises EngineError, EngineTimeout after the deadline."""
+        """The model's whole answer. Raises EngineError: EngineBusy at once, EngineTimeout after the deadline."""
         conversation = messages(self.topic, ask.question, evidence=notes, history=ask.history)
         ours = self.topic.generation
         sampling = Sampling(
             min(ask.max_tokens or ours.max_tokens, ours.max_tokens),
             ours.temperature if ask.temperature is None else ask.temperature,
         )
-        self.metrics.engine_requests.labels("answer").inc()
         try:
-            async with (
-                asyncio.timeout(self.deadline_s),
-                contextlib.aclosing(self.engine.stream(conversation, sampling)) as words,
-            ):
-                return "".join([word async for word in words]).strip()
+            async with asyncio.timeout(self.deadline_s), self.admission.place():
+                self.metrics.engine_requests.labels("answer").inc()
+                async with contextlib.aclosing(self.engine.stream(conversation, sampling)) as words:
+                    return "".join([word async for word in words]).strip()
         except TimeoutError as error:
             raise EngineTimeout(f"no whole answer within {self.deadline_s} s") from error
 

@@ -9,14 +9,18 @@ from collections.abc import AsyncIterator
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
+from limits import parse
 from starlette.exceptions import HTTPException
 
 from gatekeeper import TopicFilter
 from gatekeeper.second import load_encoder
 from service import openai
+from service.admission import Admission
 from service.answering import Guide
+from service.door import Door, Keys
 from service.engine import Engine, ScriptedEngine
 from service.errors import Problem
+from service.keeper import Keeper
 from service.metrics import Metrics
 from service.routes import router
 from service.settings import Settings
@@ -41,7 +45,9 @@ def build_guide(settings: Settings, engine: Engine | None = None) -> Guide:
     evidence = Evidence.load(topic, folder)
     encoder = load_encoder(settings.gate_encoder) if settings.gate_encoder else None
     metrics = Metrics()
+    admission = Admission(settings.generations, settings.waiting)
     metrics.running.set_function(lambda: engine.running)
+    metrics.waiting.set_function(lambda: admission.waiting)
     return Guide(
         topic=topic,
         release=manifest.release,
@@ -51,24 +57,35 @@ def build_guide(settings: Settings, engine: Engine | None = None) -> Guide:
         decided=Decided.load(topic, folder, evidence.rows),
         engine=engine,
         metrics=metrics,
+        admission=admission,
         deadline_s=settings.answer_deadline_s,
     )
 
 
 def build_app(settings: Settings, *, engine: Engine | None = None) -> FastAPI:
     """The service. `engine` replaces the configured one. Raises what `build_guide` raises."""
-    state = State(build_guide(settings, engine), settings)
+    guide = build_guide(settings, engine)
+    state = State(guide, Keeper(guide, stall_s=settings.stall_s), settings)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        starting = asyncio.create_task(state.start_engine())
+        keeping = asyncio.create_task(state.keeper.run())
         yield
-        starting.cancel()
-        await asyncio.gather(starting, return_exceptions=True)
-        await state.guide.engine.stop()
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+        await guide.engine.stop()
 
     app = FastAPI(title="Docent", summary="A museum's own guide.", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.docent = state
+    app.add_middleware(
+        Door,
+        metrics=guide.metrics,
+        api_keys=Keys(settings.api_keys),
+        kiosk_keys=Keys(settings.kiosk_keys),
+        operator_keys=Keys(settings.operator_keys),
+        rate=parse(settings.rate_limit) if settings.rate_limit else None,
+        most_open=settings.open_questions,
+    )
     app.include_router(router)
     app.include_router(openai.router)
     app.add_exception_handler(Problem, _problem)

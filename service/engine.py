@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from typing import Literal, NamedTuple, Protocol
@@ -44,6 +45,16 @@ class Engine(Protocol):
         """Generations under way."""
         ...
 
+    @property
+    def alive(self) -> bool:
+        """Whether it has started and not stopped or died since."""
+        ...
+
+    @property
+    def progress(self) -> float:
+        """When the last token came, or the first of the running generations began (`time.monotonic`)."""
+        ...
+
 
 class ScriptedEngine:
     """Says what it was told to say, word by word; without a script, repeats the first museum note."""
@@ -56,25 +67,30 @@ class ScriptedEngine:
         self.asked: list[list[Message]] = []
         self.running = 0
         self.cancelled = 0
-        self._started = False
+        self.alive = False
+        self.progress = 0.0
 
     async def start(self) -> None:
-        self._started = True
+        self.alive = True
+        self.progress = time.monotonic()
 
     async def stop(self) -> None:
-        self._started = False
+        self.alive = False
 
     async def stream(self, conversation: Sequence[Message], sampling: Sampling) -> AsyncGenerator[str, None]:
-        if not self._started:
+        if not self.alive:
             raise EngineGone("the scripted engine was not started")
         self.asked.append(list(conversation))
         if self.fails:
             raise self.fails
+        if not self.running:
+            self.progress = time.monotonic()
         self.running += 1
         try:
             words = self._reply(conversation).split(" ")[: sampling.max_tokens]
             for number, word in enumerate(words):
                 await asyncio.sleep(self.word_s)
+                self.progress = time.monotonic()
                 yield word if number == 0 else f" {word}"
         except (asyncio.CancelledError, GeneratorExit):
             self.cancelled += 1

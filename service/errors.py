@@ -5,6 +5,7 @@ Problem                    status, title, detail
 └── Resting                503: no engine and no curated answer; carries `suggestions`
 
 EngineError                what the engine reports; the visitor never sees it
+├── EngineBusy             as many questions wait for it as may
 ├── EngineGone             it stopped, or has not started
 └── EngineTimeout          no answer within the deadline
 """
@@ -36,6 +37,10 @@ class Resting(Problem):
 
 class EngineError(RuntimeError):
     """The engine gave no answer."""
+
+
+class EngineBusy(EngineError):
+    """The line in front of the engine is full."""
 
 
 class EngineGone(EngineError):

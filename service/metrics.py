@@ -27,6 +27,12 @@ class Metrics:
         self.checks = Counter(
             "docent_checks", "Generated answers by what the fact check said.", ["verdict"], registry=self.registry
         )
+        self.turned_away = Counter(
+            "docent_turned_away", "Requests that were turned away at the door.", ["status"], registry=self.registry
+        )
+        self.engine_restarts = Counter(
+            "docent_engine_restarts", "Times the engine was started again.", registry=self.registry
+        )
         self.cancellations = Counter(
             "docent_cancellations", "Questions whose visitor left before the answer.", registry=self.registry
         )
@@ -41,6 +47,7 @@ class Metrics:
             "docent_answer_seconds", "Time to the whole answer.", buckets=_SECONDS, registry=self.registry
         )
         self.ready = Gauge("docent_ready", "1 once the engine has produced a real token.", registry=self.registry)
+        self.waiting = Gauge("docent_generations_waiting", "Questions in line for the engine.", registry=self.registry)
         self.running = Gauge("docent_generations_running", "Generations under way.", registry=self.registry)
         for purpose in ("answer", "probe"):
             self.engine_requests.labels(purpose)

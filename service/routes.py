@@ -72,9 +72,9 @@ async def live() -> dict[str, bool]:
 
 @router.get("/ready", responses={503: {"model": ProblemReply, "content": {"application/problem+json": {}}}})
 async def ready(state: StateDep) -> dict[str, Any]:
-    """Green once the engine has produced a real token."""
-    if not state.ready:
-        raise Problem(503, "Not ready", state.why_not_ready)
+    """Green once the engine has produced a real token; red again when it stands still, died, or the service ends."""
+    if not state.keeper.ready:
+        raise Problem(503, "Not ready", state.keeper.why_not_ready)
     return {"ready": True, "release": state.guide.release}
 
 

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from limits import parse
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class SettingsError(ValueError):
@@ -30,9 +40,31 @@ class Settings(BaseSettings):
     """Folder of a sentence-transformers model that gives the gate a second opinion in doubt; the release's gate must
     have been fitted with it (`make train-gatekeeper ENCODER=DIR`). Without it nothing changes."""
     host: str = "127.0.0.1"
-    """Address to listen on. Keep loopback unless a proxy in front of it checks who may ask."""
+    """Address to listen on. On any other than this machine's own, the service wants `DOCENT_API_KEYS`."""
     port: int = Field(8000, ge=1, le=65535)
     """Port to listen on."""
+    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    """Keys that may ask, separated by commas; each plain, or as `sha256:` and its digest (`python -m service key` makes
+    a pair). Without any, whoever reaches the address may ask."""
+    kiosk_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    """Keys of the museum's own kiosks, which no rate limit binds."""
+    operator_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    """Keys that may read `/metrics`. Without any, it is open on this machine and closed elsewhere."""
+    allow_anonymous: bool = False
+    """Listen on an address that others reach although there are no `DOCENT_API_KEYS`."""
+    rate_limit: str = "60/minute"
+    """How often one client (by key, else by address) may ask, such as `10/second`; empty for no limit. Clients on this
+    machine and the kiosks have none."""
+    open_questions: int = Field(256, ge=1)
+    """Most questions open at once; further ones get a 503 at once."""
+    generations: int = Field(64, ge=1)
+    """Most generations at once in the engine."""
+    waiting: int = Field(64, ge=0)
+    """Most questions in line for the engine; further ones get the museum's own words at once."""
+    stall_s: float = Field(8.0, gt=0)
+    """An engine that gives no token for so long, though it should, is started again, in seconds."""
+    drain_s: float = Field(10.0, gt=0)
+    """How long answers under way may take when the service is told to end, in seconds."""
     answer_deadline_s: float = Field(8.0, gt=0)
     """Longest time an answer may take to generate; after it the museum's own words are told, in seconds."""
     question_characters: int = Field(2000, ge=10)
@@ -43,6 +75,26 @@ class Settings(BaseSettings):
     """Memory for the engine's key-value cache on a CPU, in GiB."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """How much is logged; visitors' words are never logged at INFO."""
+
+    @field_validator("api_keys", "kiosk_keys", "operator_keys", mode="before")
+    @classmethod
+    def _separated(cls, value: Any) -> Any:
+        return [k.strip() for k in value.split(",") if k.strip()] if isinstance(value, str) else value
+
+    @field_validator("rate_limit")
+    @classmethod
+    def _a_rate(cls, value: str) -> str:
+        if value.strip():
+            parse(value)
+        return value.strip()
+
+    @model_validator(mode="after")
+    def _not_open_to_everybody(self) -> Settings:
+        if not (is_loopback(self.host) or self.api_keys or self.allow_anonymous):
+            raise ValueError(
+                f"DOCENT_HOST={self.host} lets others ask; set DOCENT_API_KEYS, or DOCENT_ALLOW_ANONYMOUS=1"
+            )
+        return self
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -56,5 +108,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         return Settings.model_validate({k.removeprefix("DOCENT_").lower(): v for k, v in given.items()})
     except ValidationError as error:
         first = error.errors()[0]
+        if not first["loc"]:
+            raise SettingsError(first["msg"].removeprefix("Value error, ")) from error
         name = f"DOCENT_{str(first['loc'][0]).upper()}"
         raise SettingsError(f"{name}={first['input']!r}: {first['msg'].lower()}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import time
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ class VllmEngine:
         self.kv_cache_gib = kv_cache_gib
         self.max_model_len = max_model_len
         self.running = 0
+        self.progress = 0.0
         self._llm: AsyncLLM | None = None
         self._tokenizer: Any = None
         self._numbers = itertools.count()
@@ -37,6 +39,7 @@ class VllmEngine:
         except (RuntimeError, ValueError, OSError) as error:
             raise EngineGone(f"vLLM could not load {self.weights}: {error}") from error
         self._llm, self._tokenizer = llm, llm.get_tokenizer()
+        self.progress = time.monotonic()
 
     def _load(self) -> AsyncLLM:
         # vLLM reads these when it is imported; an operator's own values stand.
@@ -64,6 +67,10 @@ class VllmEngine:
         if llm is not None:
             await asyncio.to_thread(llm.shutdown, 5.0)
 
+    @property
+    def alive(self) -> bool:
+        return self._llm is not None and not self._llm.errored
+
     def count_tokens(self, text: str) -> int:
         if self._tokenizer is None:
             return len(text.split())
@@ -83,10 +90,13 @@ class VllmEngine:
             temperature=sampling.temperature,
             output_kind=RequestOutputKind.DELTA,
         )
+        if not self.running:
+            self.progress = time.monotonic()
         self.running += 1
         outputs = self._llm.generate(prompt, parameters, f"docent-{next(self._numbers)}")
         try:
             async for output in outputs:
+                self.progress = time.monotonic()
                 if text := output.outputs[0].text:
                     yield text
         except EngineDeadError as error:

@@ -1,5 +1,6 @@
 """questions.jsonl and its kin: what is read, and what is said of a broken line."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -94,14 +95,18 @@ def test_the_default_topic_is_clean_and_large_enough() -> None:
     rows = topic.rows()
     taught = [r for r in rows if not r.held]
     assert not [f for f in lint(topic) if f.error]
-    assert len({r.id for r in taught}) >= 200
+    assert not [r.id for r in rows if r.draft]
+    facts = Counter(r.lang for r in taught)
+    assert facts["en"] >= 720 and facts["vi"] >= 200 and facts["fr"] >= 80 and facts["zh"] >= 80 and facts["es"] >= 40
     assert len({r.id for r in rows if r.held}) >= 40
-    assert all(len(r.wordings()) >= 6 for r in taught)
+    assert all(len(r.wordings()) >= (9 if r.lang == "en" else 5) for r in taught), "the question and its paraphrases"
     assert all(len(r.wordings(held=True)) == 2 for r in taught)
     for row in rows:
         article, _, _ = row.source.partition("#")
         assert (topic.folder / "sources" / f"{article}.md").is_file()
-    assert len(read_off_topic(HERE / "off_topic.jsonl")) >= 1500
+    off_topic = Counter(o.kind for o in read_off_topic(HERE / "off_topic.jsonl"))
+    assert off_topic.total() >= 6000 and off_topic["visit"] >= 300 and off_topic["attack"] >= 600
+    assert len(read_off_topic(topic.folder / "near_misses.jsonl")) >= 1500
     ids = {r.id for r in taught}
     assert set(topic.suggestions) <= ids
 
@@ -114,6 +119,7 @@ def test_a_second_museum_is_clean_and_stands_on_its_own() -> None:
     assert {r.id for r in rows if r.lang == "en"} == {r.id for r in rows if r.lang == "fr"}
     assert set(topic.suggestions) <= {r.id for r in rows}
     assert all(r.source for r in rows)
+    assert all(len(r.wordings(held=True)) == 2 for r in rows)
 
 
 def test_every_language_has_the_same_texts() -> None:
