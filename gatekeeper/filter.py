@@ -73,17 +73,20 @@ class TopicFilter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         gate: Gate | None = None,
         encoder: Encoder | None = None,
         C: float = 5.0,
+        near_weight: float = 3.0,
         folds: int = 5,
         seed: int = 0,
     ) -> None:
         """`names` are the subject's names; `gate` the false-refusal budget and the mix of traffic.
 
-        `encoder` gives doubtful questions a second opinion (`gatekeeper.second`).
+        `encoder` gives doubtful questions a second opinion (`gatekeeper.second`). A near-miss counts as
+        `near_weight` ordinary questions of others: the largest gain that was measured.
         """
         self.encoder = encoder
         self.names = names
         self.gate = gate
         self.C = C
+        self.near_weight = near_weight
         self.folds = folds
         self.seed = seed
 
@@ -93,21 +96,23 @@ class TopicFilter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         kinds: Sequence[str],
         *,
         facts: Sequence[str | None] | None = None,
-        weights: Sequence[float] | None = None,
+        near: Sequence[bool] | None = None,
         written: Sequence[str] = (),
     ) -> TopicFilter:
         """Learns from questions and their kinds.
 
-        `facts` names the fact an on-topic question asks for (None elsewhere), `weights` counts hard examples more,
-        `written` is what else the museum has written: answers and articles. Probabilities and both cuts come from
-        folds grouped by fact, so that no wording is judged by a model that saw another of its fact; `scores_` keeps
-        those out-of-fold probabilities for the report. Raises ValueError when there is nothing to tell apart.
+        `facts` names the fact an on-topic question asks for (None elsewhere). `near` says which questions are
+        near-misses: they count `near_weight` times and have their own share of the traffic. `written` is what else
+        the museum has written: answers and articles. Probabilities and both cuts come from folds grouped by fact, so
+        that no wording is judged by a model that saw another of its fact; `scores_` keeps those out-of-fold
+        probabilities for the report. Raises ValueError when there is nothing to tell apart.
         """
         y = np.array(kinds)
         if len(set(y)) < 2 or "topic" not in y:
             raise ValueError("a gate needs on-topic and off-topic questions; give both")
         facts = list(facts) if facts is not None else [f"q{i}" if k == "topic" else None for i, k in enumerate(y)]
-        weight = _balanced(y, np.ones(len(y)) if weights is None else np.asarray(weights, dtype=float))
+        near_miss = np.zeros(len(y), dtype=bool) if near is None else np.asarray(near, dtype=bool)
+        weight = _balanced(y, np.where(near_miss, self.near_weight, 1.0))
         groups = np.array([f if f is not None else f"other {i}" for i, f in enumerate(facts)])
         gate = self.gate or Gate()
         table = np.zeros((len(y), len(set(y))))
@@ -122,7 +127,7 @@ class TopicFilter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
             found = np.searchsorted(classes, model.classes_)
             table[np.ix_(test, found)] = model.predict_proba(features.transform([questions[i] for i in test]))
-        traffic = _at_traffic(y, gate)
+        traffic = _at_traffic(np.where(near_miss & (y == "off"), "near", y), gate)
         self.platt_ = Platt.fit(table[:, list(classes).index("topic")], y == "topic", traffic)
         self.scores_ = self.platt_.apply(table[:, list(classes).index("topic")])
         self.kinds_ = classes[np.where(classes == "topic", 0, table).argmax(1)]
@@ -323,7 +328,10 @@ def _balanced(y: NDArray[Any], weight: NDArray[np.float64]) -> NDArray[np.float6
 
 
 def _at_traffic(y: NDArray[Any], gate: Gate) -> NDArray[np.float64]:
-    """A weight for each question so that the kinds come in the shares of the gallery's traffic; they sum to 1."""
+    """A weight for each question so that the kinds come in the shares of the gallery's traffic; they sum to 1.
+
+    Here, near-misses are a kind of their own.
+    """
     share = {k: gate.traffic.get(k, 0.0) for k in set(y)}
     total = sum(share.values()) or 1.0
     return np.array([share[k] / total / (y == k).sum() for k in y])

@@ -12,9 +12,6 @@ from topics.questions import LABELLED, read_labelled, read_off_topic, read_quest
 from topics.topic import HERE as TOPICS
 from topics.topic import Topic
 
-NEAR_MISS = 3.0
-"""How many ordinary questions a near-miss counts for: the largest gain that was measured."""
-
 
 class Example(NamedTuple):
     """A question with its label, and where it comes from."""
@@ -65,6 +62,6 @@ def fit_gate(topic: Topic, off_topic: Sequence[Path] | None = None, encoder: Enc
         [e.question for e in found],
         [e.kind for e in found],
         facts=[e.fact for e in found],
-        weights=[NEAR_MISS if e.near_miss else 1.0 for e in found],
+        near=[e.near_miss for e in found],
         written=written(topic),
     )

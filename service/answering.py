@@ -8,7 +8,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from service.engine import Engine, Sampling
 from service.errors import EngineError, EngineTimeout, Resting
 from service.metrics import Metrics
 from service.schemas import AskReply, GateView, Origin, Outcome, Source, Timings
+from topics.articles import Article, passage
 from topics.check import Check, check
 from topics.decided import Decided
 from topics.evidence import Evidence, Match
@@ -25,7 +26,6 @@ from topics.policy import Policy
 from topics.prompt import Turn, messages
 from topics.questions import Row
 from topics.release import Answering
-from topics.text import fold
 from topics.topic import Topic
 
 log = logging.getLogger(__name__)
@@ -91,6 +91,7 @@ class Guide:
     evidence: Evidence
     decided: Decided
     engine: Engine
+    articles: Mapping[str, Article]
     metrics: Metrics
     admission: Admission
     deadline_s: float = 8.0
@@ -164,7 +165,7 @@ class Guide:
         if best is None or best.confidence < cutoffs.likely:
             return self._ask_back(matches, language)
         if best.confidence >= cutoffs.sure and self.answering == "curated-first":
-            return self._curated(best.row)
+            return self._curated(best.row, ask)
         return await self._generate(ask, matches, language)
 
     def _ask_back(self, matches: Sequence[Match], language: str) -> _Told:
@@ -173,8 +174,8 @@ class Guide:
         near = [m.row.question for m in matches] or self._opening(language)
         return _Told("unsure", text, "policy", suggestions=near[:3])
 
-    def _curated(self, row: Row, verdict: Check | None = None) -> _Told:
-        return _Told("answered", row.answer, "curated", [row], self._follow_ups(row), verdict)
+    def _curated(self, row: Row, ask: Ask, verdict: Check | None = None) -> _Told:
+        return _Told("answered", row.answer, "curated", [row], self._follow_ups(row, ask), verdict)
 
     async def _generate(self, ask: Ask, matches: Sequence[Match], language: str) -> _Told:
         best = matches[0].row
@@ -184,15 +185,15 @@ class Guide:
             # The museum's own words are there; a dead or slow engine must not make the guide dumb.
             log.warning("engine: %s", error)
             self.metrics.engine_failures.labels(type(error).__name__).inc()
-            return self._curated(best)
+            return self._curated(best, ask)
         # Cut off at `max_tokens`: half a sentence is no answer.
         whole = text.rstrip("\"'”’»)）」").endswith(_ENDS)
         names = [self.topic.name(language), *self.topic.aliases, ask.question]
         verdict: Check = check(text, best, known=names) if whole else "unsupported"
         self.metrics.checks.labels(verdict).inc()
         if verdict != "supported":
-            return self._curated(best, verdict)
-        return _Told("answered", text, "model", [best], self._follow_ups(best), verdict)
+            return self._curated(best, ask, verdict)
+        return _Told("answered", text, "model", [best], self._follow_ups(best, ask), verdict)
 
     async def _generated(self, ask: Ask, notes: Sequence[str]) -> str:
         """The model's whole answer. Raises EngineError: EngineBusy at once, EngineTimeout after the deadline."""
@@ -213,8 +214,21 @@ class Guide:
     def _opening(self, language: str) -> list[str]:
         return self.topic.opening_questions(self.evidence.rows, language, 3)
 
-    def _follow_ups(self, row: Row) -> list[str]:
-        return [near.question for near in self.evidence.near(row)][:3]
+    def _follow_ups(self, row: Row, ask: Ask) -> list[str]:
+        asked = {fact.id for turn in ask.history if (fact := self.evidence.exact(turn.question, row.lang))}
+        near = self.evidence.near(row, 3 + len(asked))
+        return [fact.question for fact in near if fact.id not in asked][:3]
+
+    def source(self, row: Row) -> Source | None:
+        """The article and section a fact rests on, in the fact's language; None where they have no name in it.
+
+        An English title under a Vietnamese answer would be a foreign text on the screen.
+        """
+        if row.lang != self.topic.languages[0]:
+            title = self.topic.articles.get(row.lang, {}).get(row.source.partition("#")[0])
+            return Source(id=row.id, title=title, section="") if title else None
+        found = passage(self.articles, row.source)
+        return Source(id=row.id, title=found.title, section=found.section) if found else None
 
     def _reply(self, told: _Told, meta: Meta, language: str, timings: Timings) -> AskReply:
         return AskReply(
@@ -223,32 +237,13 @@ class Guide:
             answer=told.answer,
             lang=language,
             source=told.source,
-            sources=[source for row in told.rows if (source := source_of(row, self.topic))],
+            sources=[source for row in told.rows if (source := self.source(row))],
             suggestions=list(told.suggestions),
             check=told.check,
             gate=meta.gate,
             release=self.release,
             timings=timings,
         )
-
-
-def source_of(row: Row, topic: Topic) -> Source | None:
-    """The article and section a fact rests on, in the fact's language; None where they have no name in it.
-
-    An English title under a Vietnamese answer would be a foreign text on the screen.
-    """
-    article, _, anchor = row.source.partition("#")
-    if row.lang != topic.languages[0]:
-        title = topic.articles.get(row.lang, {}).get(article)
-        return Source(id=row.id, title=title, section="") if title else None
-    try:
-        lines = (topic.folder / "sources" / f"{article}.md").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return None
-    title = next((line[2:].strip() for line in lines if line.startswith("# ")), article)
-    headings = [line[3:].strip() for line in lines if line.startswith("## ")]
-    section = next((h for h in headings if re.sub(r"[^a-z0-9]+", "-", fold(h)).strip("-") == anchor), "")
-    return Source(id=row.id, title=title, section=section)
 
 
 def _sentences(text: str) -> list[str]:
@@ -266,4 +261,4 @@ class _Clock:
         return round(self.seconds() * 1000, 2)
 
 
-__all__ = ["Ask", "Delta", "Done", "Event", "Guide", "Meta", "Resting", "source_of"]
+__all__ = ["Ask", "Delta", "Done", "Event", "Guide", "Meta", "Resting"]

@@ -26,6 +26,7 @@ from service.routes import router
 from service.settings import Settings
 from service.state import State
 from service.vllm_engine import VllmEngine
+from topics.articles import read_articles
 from topics.decided import Decided
 from topics.evidence import Evidence
 from topics.release import check_release, find_release
@@ -56,6 +57,7 @@ def build_guide(settings: Settings, engine: Engine | None = None) -> Guide:
         evidence=evidence,
         decided=Decided.load(topic, folder, evidence.rows),
         engine=engine,
+        articles=read_articles(topic.folder / "sources"),
         metrics=metrics,
         admission=admission,
         deadline_s=settings.answer_deadline_s,
@@ -108,7 +110,7 @@ async def _openai_problem(request: Request, error: Exception) -> JSONResponse:
 
 async def _http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    there = "POST /ask and /v1/chat/completions, GET /topic, /live, /ready and /v1/models"
+    there = "POST /ask and /v1/chat/completions, GET /topic, /sources/{id}, /live, /ready and /v1/models"
     detail = f"{request.method} {request.url.path}: {error.detail}. There are {there}."
     problem = Problem(error.status_code, str(error.detail), detail)
     return JSONResponse(problem.body, error.status_code, error.headers, "application/problem+json")

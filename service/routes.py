@@ -12,8 +12,9 @@ from sse_starlette import EventSourceResponse
 from service.answering import Ask, Done, Guide
 from service.errors import Problem
 from service.reading import StateDep, read_ask
-from service.schemas import AskBody, AskReply, LanguageView, ProblemReply, TopicReply
+from service.schemas import AskBody, AskReply, LanguageView, PassageReply, ProblemReply, TopicReply
 from service.streaming import VisitorLeft, as_sse, unless_visitor_leaves
+from topics.articles import passage
 
 router = APIRouter()
 
@@ -62,6 +63,21 @@ async def topic(state: StateDep) -> TopicReply:
         suggestions={code: guide.topic.opening_questions(guide.evidence.rows, code) for code in languages},
         release=guide.release,
     )
+
+
+@router.get(
+    "/sources/{id}",
+    response_model=PassageReply,
+    responses={404: {"model": ProblemReply, "content": {"application/problem+json": {}}}},
+)
+async def source(id: str, state: StateDep) -> PassageReply:
+    """The passage of the museum's article that a fact rests on."""
+    guide = state.guide
+    row = next((r for r in guide.evidence.rows if r.id == id), None)
+    found = passage(guide.articles, row.source) if row else None
+    if found is None:
+        raise Problem(404, "No such source", "There is no passage to this id; take one from an answer's `sources`.")
+    return PassageReply(id=id, **found._asdict(), lang=guide.topic.languages[0])
 
 
 @router.get("/live")

@@ -93,6 +93,19 @@ class AskReply(BaseModel):
     timings: Timings
 
 
+class PassageReply(BaseModel):
+    """The passage of the museum's article that a fact rests on: `GET /sources/{id}`."""
+
+    id: str
+    """The fact's id."""
+    title: str
+    section: str
+    text: str
+    """In the article's own words, Markdown."""
+    lang: str
+    """Language of the passage: the museum's first."""
+
+
 class LanguageView(BaseModel):
     code: str
     name: str

@@ -14,8 +14,9 @@ from typing import NamedTuple
 from openai import OpenAI, OpenAIError
 from pydantic import ValidationError
 
+from topics.articles import read_articles
 from topics.errors import TopicError
-from topics.lint import LONGEST_ANSWER, read_sections
+from topics.lint import LONGEST_ANSWER
 from topics.questions import Row
 from topics.text import contains, normalise
 from topics.topic import Topic
@@ -47,10 +48,10 @@ class Section(NamedTuple):
 def sections(folder: Path, article: str | None = None) -> list[Section]:
     """The sections under `sources/`, references left out. Raises TopicError when there is none."""
     found = [
-        Section(f"{name}#{where}", where.replace("-", " "), text)
-        for name, parts in read_sections(folder).items()
-        for where, text in parts.items()
-        if article in (None, name) and where != "references" and text
+        Section(f"{name}#{where}", passage.section, passage.text)
+        for name, found_article in read_articles(folder).items()
+        for where, passage in found_article.sections.items()
+        if article in (None, name) and where != "references" and passage.text
     ]
     if not found:
         raise TopicError(

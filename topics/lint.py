@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -17,9 +16,10 @@ from rapidfuzz import fuzz
 from scipy import sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from topics.articles import Article, read_articles
 from topics.policy import read_policies
 from topics.questions import OffTopic, Row, scan
-from topics.text import contains, fold, normalise
+from topics.text import contains, normalise
 from topics.topic import Topic
 
 LONGEST_ANSWER = 60
@@ -32,7 +32,6 @@ ALMOST = 97
 """The same, across facts: one letter or so apart."""
 _YEAR = re.compile(r"\b1[0-9]{3}\b|\b20[0-9]{2}\b")
 _NUMBER = re.compile(r"\d+")
-_HEADING = re.compile(r"^## (.+)$", re.MULTILINE)
 _FEW_WORDS = 8
 """Below this a language cannot be told with any certainty."""
 
@@ -60,9 +59,9 @@ def lint(topic: Topic) -> list[Finding]:
     lines = [line for line in lines if not line.row.draft]
     if not lines and not bad:
         found.append(Finding(True, f"{path}: no fact in it that is not a draft; write one line of JSON per fact"))
-    sections = read_sections(topic.folder / "sources")
+    articles = read_articles(topic.folder / "sources")
     for line in lines:
-        found += _fact(topic, line, sections)
+        found += _fact(topic, line, articles)
     found += _languages(topic, lines)
     found += _wordings(topic, lines)
     found += _near_misses(topic, lines)
@@ -80,7 +79,7 @@ def _repeated_facts(lines: Sequence[_Line]) -> Iterator[Finding]:
             yield Finding(True, f"{line.where}: fact {key[0]!r} in {key[1]!r} stands already at {there}; merge them")
 
 
-def _fact(topic: Topic, line: _Line, sections: dict[str, dict[str, str]]) -> Iterator[Finding]:
+def _fact(topic: Topic, line: _Line, articles: Mapping[str, Article]) -> Iterator[Finding]:
     """What can be said of a fact by itself."""
     row, where = line.row, f"{line.where}: fact {line.row.id!r}"
     if row.lang not in topic.languages:
@@ -103,29 +102,16 @@ def _fact(topic: Topic, line: _Line, sections: dict[str, dict[str, str]]) -> Ite
     article, _, section = row.source.partition("#")
     if not row.source:
         yield Finding(False, f"{where} names no source; write `article#section`")
-    elif sections and article not in sections:
+    elif articles and article not in articles:
         yield Finding(True, f"{where}: there is no sources/{article}.md; write it, or mend `source`")
-    elif sections and section and section not in sections[article]:
+    elif articles and section and section not in articles[article].sections:
         yield Finding(True, f"{where}: sources/{article}.md has no section {section!r}; mend one of them")
-    told = set(_YEAR.findall(f"{row.question} {row.answer} {' '.join(sections.get(article, {}).values())}"))
+    passages = articles[article].sections.values() if article in articles else ()
+    told = set(_YEAR.findall(" ".join([row.question, row.answer, *(p.text for p in passages)])))
     for wording in (w for w in row.paraphrases if w.register_ != "long"):  # a ramble may name any year
         for year in sorted(set(_YEAR.findall(wording.text)) - told):
             text = f"{where}: {wording.text!r} names {year}, which the fact does not; it may ask for another fact"
             yield Finding(False, text)
-
-
-def read_sections(folder: Path) -> dict[str, dict[str, str]]:
-    """The text of every section, by article and by the section's anchor."""
-    found: dict[str, dict[str, str]] = {}
-    for file in sorted(folder.glob("*.md")):
-        parts = _HEADING.split(file.read_text(encoding="utf-8"))
-        found[file.stem] = {anchor(h): text.strip() for h, text in zip(parts[1::2], parts[2::2], strict=True)}
-    return found
-
-
-def anchor(heading: str) -> str:
-    """How a section is named in `source`: `The ship in 1911` becomes `the-ship-in-1911`."""
-    return re.sub(r"[^a-z0-9]+", "-", fold(heading)).strip("-")
 
 
 def _languages(topic: Topic, lines: Sequence[_Line]) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
 
-from topics.lint import read_sections
+from topics.articles import read_articles
 from topics.policy import read_policies
 from topics.questions import OffTopic, Row, read_off_topic
 from topics.text import normalise
@@ -51,11 +51,9 @@ def count(topic: Topic) -> Stats:
     """Raises QuestionsError for a line that cannot be read; `lint` says more."""
     rows = topic.rows()
     taught = [r for r in rows if not r.held]
-    sections = read_sections(topic.folder / "sources")
+    articles = read_articles(topic.folder / "sources")
     used = {r.source for r in rows}
-    bare = [
-        f"{a}#{s}" for a, all_of in sections.items() for s in all_of if f"{a}#{s}" not in used and s != "references"
-    ]
+    sections = {f"{name}#{s}" for name, article in articles.items() for s in article.sections if s != "references"}
     misses = read_off_topic(topic.folder / "near_misses.jsonl")
     shared = HERE / "off_topic.jsonl"
     off = read_off_topic(shared) if shared.exists() else []
@@ -66,8 +64,8 @@ def count(topic: Topic) -> Stats:
         wordings=Counter({lang: sum(len(r.wordings()) for r in taught if r.lang == lang) for lang in topic.languages}),
         held=Counter(r.lang for r in taught for _ in r.wordings(held=True)),
         registers=Counter(w.register_ for r in taught for w in r.paraphrases if not w.held),
-        articles=Counter({a: len({r.id for r in taught if r.source.startswith(f"{a}#")}) for a in sections}),
-        bare_sections=sorted(bare),
+        articles=Counter({a: len({r.id for r in taught if r.source.startswith(f"{a}#")}) for a in articles}),
+        bare_sections=sorted(sections - used),
         near_misses=Counter(m.lang for m in misses),
         about=Counter(m.about or "not said" for m in misses),
         off_topic=Counter(_name(o) for o in off),

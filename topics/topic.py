@@ -46,9 +46,10 @@ class Gate(BaseModel):
     false_refusals: float = Field(0.02, gt=0, lt=1)
     """Share of on-topic questions that may be turned away."""
     traffic: Mapping[str, float] = Field(
-        default_factory=lambda: {"topic": 0.5, "visit": 0.1, "greeting": 0.1, "off": 0.25, "attack": 0.05}
+        default_factory=lambda: {"topic": 0.5, "visit": 0.1, "greeting": 0.1, "near": 0.15, "off": 0.1, "attack": 0.05}
     )
-    """In which shares kinds of questions come; what is missing counts as 0."""
+    """In which shares kinds of questions come, near-misses (`near`) apart from other off-topic ones; what is missing
+    counts as 0."""
 
 
 class Topic(BaseModel):

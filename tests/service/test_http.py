@@ -196,3 +196,21 @@ async def test_visitors_do_not_wait_for_each_other(
         ]
         replies = await asyncio.gather(*asked)
     assert {r.status_code for r in replies} == {200}
+
+
+async def test_an_answer_leads_to_the_passage_it_rests_on(client: httpx.AsyncClient) -> None:
+    answer = (await client.post("/ask", json={"question": "How high is Gull Rock Lighthouse?"})).json()
+    source = answer["sources"][0]
+    passage = (await client.get(f"/sources/{source['id']}")).json()
+    assert (passage["title"], passage["section"], passage["lang"]) == (source["title"], source["section"], "en")
+    assert "38" in passage["text"]
+    missing = await client.get("/sources/atlantis")
+    assert missing.status_code == 404 and "answer's `sources`" in missing.json()["detail"]
+
+
+async def test_what_was_asked_is_not_suggested_again(client: httpx.AsyncClient) -> None:
+    question = {"question": "How high is Gull Rock Lighthouse?"}
+    first = (await client.post("/ask", json=question)).json()["suggestions"]
+    history = [{"question": first[0], "answer": "…"}]
+    second = (await client.post("/ask", json={**question, "history": history})).json()["suggestions"]
+    assert first and first[0] not in second and question["question"] not in second
