@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from gatekeeper import TopicFilter, Verdict
 from service.admission import Admission
-from service.engine import Engine, Sampling
+from service.cache import AnswerCache
+from service.engine import Engine, Purpose, Sampling
 from service.errors import EngineError, EngineTimeout, Resting
 from service.metrics import Metrics
 from service.schemas import AskReply, GateView, Origin, Outcome, Source, Timings
@@ -26,6 +27,7 @@ from topics.policy import Policy
 from topics.prompt import Turn, messages
 from topics.questions import Row
 from topics.release import Answering
+from topics.text import normalise
 from topics.topic import Topic
 
 log = logging.getLogger(__name__)
@@ -94,6 +96,7 @@ class Guide:
     articles: Mapping[str, Article]
     metrics: Metrics
     admission: Admission
+    cache: AnswerCache
     deadline_s: float = 8.0
 
     async def answer(self, ask: Ask) -> AsyncGenerator[Event, None]:
@@ -180,7 +183,7 @@ class Guide:
     async def _generate(self, ask: Ask, matches: Sequence[Match], language: str) -> _Told:
         best = matches[0].row
         try:
-            text = await self._generated(ask, [m.row.answer for m in matches[:1]])
+            text = await self._shared(ask, matches, language)
         except EngineError as error:
             # The museum's own words are there; a dead or slow engine must not make the guide dumb.
             log.warning("engine: %s", error)
@@ -195,21 +198,43 @@ class Guide:
             return self._curated(best, ask, verdict)
         return _Told("answered", text, "model", [best], self._follow_ups(best, ask), verdict)
 
-    async def _generated(self, ask: Ask, notes: Sequence[str]) -> str:
-        """The model's whole answer. Raises EngineError: EngineBusy at once, EngineTimeout after the deadline."""
+    async def _shared(self, ask: Ask, matches: Sequence[Match], language: str, purpose: Purpose = "answer") -> str:
+        """The model's whole answer; to a museum question at temperature 0 it is made once for all. Raises EngineError."""
+        sampling = self._sampling(ask)
+
+        async def make() -> str:
+            return await self._generated(ask, [m.row.answer for m in matches[:1]], sampling, purpose)
+
+        if sampling.temperature > 0 or not self.evidence.exact(ask.question, language):
+            return await make()
+        return await self.cache.get((normalise(ask.question), ask.history, language, sampling), make)
+
+    async def _generated(self, ask: Ask, notes: Sequence[str], sampling: Sampling, purpose: Purpose) -> str:
+        """Raises EngineError: EngineBusy at once, EngineTimeout after the deadline."""
         conversation = messages(self.topic, ask.question, evidence=notes, history=ask.history)
-        ours = self.topic.generation
-        sampling = Sampling(
-            min(ask.max_tokens or ours.max_tokens, ours.max_tokens),
-            ours.temperature if ask.temperature is None else ask.temperature,
-        )
         try:
             async with asyncio.timeout(self.deadline_s), self.admission.place():
-                self.metrics.engine_requests.labels("answer").inc()
+                self.metrics.engine_requests.labels(purpose).inc()
                 async with contextlib.aclosing(self.engine.stream(conversation, sampling)) as words:
                     return "".join([word async for word in words]).strip()
         except TimeoutError as error:
             raise EngineTimeout(f"no whole answer within {self.deadline_s} s") from error
+
+    def _sampling(self, ask: Ask) -> Sampling:
+        ours = self.topic.generation
+        return Sampling(
+            min(ask.max_tokens or ours.max_tokens, ours.max_tokens),
+            ours.temperature if ask.temperature is None else ask.temperature,
+        )
+
+    async def warm(self) -> None:
+        """Generates the answers to the questions that the kiosk offers first. Raises EngineError."""
+        if self.answering == "curated-first" or not self.cache.size:
+            return  # told in the museum's own words, or not kept
+        for language in self.topic.languages:
+            for question in self._opening(language):
+                ask = Ask(question, language=language)
+                await self._shared(ask, self.evidence.search(question, language), language, "warm")
 
     def _opening(self, language: str) -> list[str]:
         return self.topic.opening_questions(self.evidence.rows, language, 3)

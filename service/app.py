@@ -17,6 +17,7 @@ from gatekeeper.second import load_encoder
 from service import openai
 from service.admission import Admission
 from service.answering import Guide
+from service.cache import AnswerCache
 from service.door import Door, Keys
 from service.engine import Engine, ScriptedEngine
 from service.errors import Problem
@@ -60,6 +61,7 @@ def build_guide(settings: Settings, engine: Engine | None = None) -> Guide:
         articles=read_articles(topic.folder / "sources"),
         metrics=metrics,
         admission=admission,
+        cache=AnswerCache(settings.cached_answers, metrics),
         deadline_s=settings.answer_deadline_s,
     )
 

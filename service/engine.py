@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple, Protocol
 from service.errors import EngineGone
 from topics.prompt import Message
 
-Purpose = Literal["answer", "probe"]
+Purpose = Literal["answer", "probe", "warm"]
 
 
 class Sampling(NamedTuple):

@@ -55,6 +55,7 @@ class Keeper:
                 await self.guide.engine.start()
                 await self._prove()
                 self._up()
+                await self.guide.warm()
                 await self._watch()
             except EngineError as error:
                 self._down(error)

@@ -27,6 +27,12 @@ class Metrics:
         self.checks = Counter(
             "docent_checks", "Generated answers by what the fact check said.", ["verdict"], registry=self.registry
         )
+        self.cache_lookups = Counter(
+            "docent_cache_lookups",
+            "Generated answers that were kept (hit), made with another visitor's (shared), or made (miss).",
+            ["result"],
+            registry=self.registry,
+        )
         self.turned_away = Counter(
             "docent_turned_away", "Requests that were turned away at the door.", ["status"], registry=self.registry
         )
@@ -49,5 +55,5 @@ class Metrics:
         self.ready = Gauge("docent_ready", "1 once the engine has produced a real token.", registry=self.registry)
         self.waiting = Gauge("docent_generations_waiting", "Questions in line for the engine.", registry=self.registry)
         self.running = Gauge("docent_generations_running", "Generations under way.", registry=self.registry)
-        for purpose in ("answer", "probe"):
+        for purpose in ("answer", "probe", "warm"):
             self.engine_requests.labels(purpose)

@@ -61,6 +61,8 @@ class Settings(BaseSettings):
     """Most generations at once in the engine."""
     waiting: int = Field(64, ge=0)
     """Most questions in line for the engine; further ones get the museum's own words at once."""
+    cached_answers: int = Field(500, ge=0)
+    """Most generated answers to the museum's own questions kept for the next visitor; 0 keeps none."""
     stall_s: float = Field(8.0, gt=0)
     """An engine that gives no token for so long, though it should, is started again, in seconds."""
     drain_s: float = Field(10.0, gt=0)
