@@ -14,6 +14,7 @@ import sys
 from types import FrameType
 
 import uvicorn
+from pythonjsonlogger.json import JsonFormatter
 
 from gatekeeper import GateError
 from service.app import build_app
@@ -31,6 +32,15 @@ def _listen(settings: Settings) -> socket.socket:
             f"DOCENT_PORT={settings.port}: cannot listen on {settings.host}:{settings.port} ({error.strerror}); "
             "end the program that holds it, or set DOCENT_PORT to another number"
         ) from error
+
+
+def _log(settings: Settings) -> None:
+    handler = logging.StreamHandler()
+    if settings.log_format == "json":
+        handler.setFormatter(JsonFormatter("{asctime}{levelname}{name}{message}", style="{"))
+    else:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    logging.basicConfig(level=settings.log_level, handlers=[handler])
 
 
 class _Server(uvicorn.Server):
@@ -55,7 +65,7 @@ def main() -> int:
         return 2
     try:
         settings = read_settings()
-        logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+        _log(settings)
         listener = _listen(settings)
         app = build_app(settings)
     except (SettingsError, TopicError, ReleaseError, GateError, FileNotFoundError) as error:

@@ -130,11 +130,11 @@ class Guide:
         timings.total_ms = clock.ms()
         self.metrics.total_s.observe(clock.seconds())
         self.metrics.questions.labels(told.outcome, told.source, language, verdict.kind).inc()
-        log.info(
-            "answered id=%s outcome=%s source=%s lang=%s kind=%s score=%.2f characters=%d total_ms=%.0f",
-            meta.id, told.outcome, told.source, language, verdict.kind, verdict.score,
-            len(ask.question), timings.total_ms,
-        )  # fmt: skip
+        fields = {
+            "id": meta.id, "outcome": told.outcome, "source": told.source, "lang": language, "kind": verdict.kind,
+            "score": round(verdict.score, 2), "characters": len(ask.question), "total_ms": round(timings.total_ms),
+        }  # fmt: skip
+        log.info("answered %s", " ".join(f"{k}={v}" for k, v in fields.items()), extra=fields)
         yield Done(self._reply(told, meta, language, timings))
 
     def _verdict(self, ask: Ask, language: str) -> Verdict:
@@ -199,7 +199,7 @@ class Guide:
         return _Told("answered", text, "model", [best], self._follow_ups(best, ask), verdict)
 
     async def _shared(self, ask: Ask, matches: Sequence[Match], language: str, purpose: Purpose = "answer") -> str:
-        """The model's whole answer; to a museum question at temperature 0 it is made once for all. Raises EngineError."""
+        """The model's whole answer; to a museum question at temperature 0 made once for all. Raises EngineError."""
         sampling = self._sampling(ask)
 
         async def make() -> str:

@@ -75,6 +75,8 @@ class Settings(BaseSettings):
     """Earlier turns that are looked at; older ones are dropped."""
     kv_cache_gib: float = Field(1.0, gt=0)
     """Memory for the engine's key-value cache on a CPU, in GiB."""
+    log_format: Literal["text", "json"] = "text"
+    """`json` writes one object a line, with the fields of every answered question."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """How much is logged; visitors' words are never logged at INFO."""
 
