@@ -48,7 +48,7 @@ def stand_in_release(lighthouse: Topic, tmp_path_factory: pytest.TempPathFactory
     rows = lighthouse.rows()
     fit_gate(lighthouse).save(folder / "gate.skops")
     Evidence(lighthouse, rows, calibrate(lighthouse, rows)).save(folder)
-    Decided.of_topic(lighthouse).save(folder)
+    Decided.of_topic(lighthouse, lighthouse.rows()).save(folder)
     write_manifest(
         folder,
         Manifest(

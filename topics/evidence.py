@@ -137,19 +137,21 @@ class _Index:
         wordings = [(i, match_text(w)) for i, r in enumerate(rows) for w in r.wordings()]
         self.owner = np.array([i for i, _ in wordings])
         facts = [match_text(" ".join([*r.wordings(), r.question, r.answer])) for r in rows]
-        self.words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"\w+").fit(facts)
-        self.letters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True).fit(facts)
-        self.facts = self._vectors(facts)
-        self.wordings = self._vectors([text for _, text in wordings])
+        options: dict[str, Any] = {"sublinear_tf": True, "dtype": np.float32}
+        self.words = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"\w+", **options).fit(facts)
+        self.letters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), **options).fit(facts)
+        # Features by texts: a question then costs only the postings of its own n-grams, not the whole matrix.
+        self.facts = self._vectors(facts).T.tocsr()
+        self.wordings = self._vectors([text for _, text in wordings]).T.tocsr()
 
     def _vectors(self, texts: Sequence[str]) -> sparse.csr_array:
         return sparse.csr_array(sparse.hstack([self.words.transform(texts), self.letters.transform(texts)]).tocsr())
 
     def rank(self, question: str, language: str) -> tuple[NDArray[np.int64], Floats]:
         """Row numbers of one language, best first, and their scores."""
-        vector = self._vectors([self.match_text(question)]).T
-        whole = np.asarray((self.facts @ vector).todense()).ravel() / 2
-        single = np.asarray((self.wordings @ vector).todense()).ravel() / 2
+        vector = self._vectors([self.match_text(question)])
+        whole = (vector @ self.facts).toarray().ravel() / 2
+        single = (vector @ self.wordings).toarray().ravel() / 2
         nearest = np.zeros(len(whole))
         np.maximum.at(nearest, self.owner, single)
         scores = whole + nearest

@@ -95,7 +95,7 @@ def check_release(topic: Topic, folder: Path) -> Manifest:
         raise ReleaseError(
             f"{folder}: a release of topic {manifest.topic!r}, not {topic.id!r}; set DOCENT_TOPIC={manifest.topic}"
         )
-    for name in ("gate.skops", "facts.jsonl", "evidence.json", "decided.json", "weights/config.json"):
+    for name in ("gate.skops", "facts.jsonl", "evidence.json", "decided.json", "decided.npz", "weights/config.json"):
         if not (folder / name).is_file():
             raise ReleaseError(f"{folder / name}: missing; run {make_command(topic.id)}")
     if not list((folder / "weights").glob("*.safetensors")):

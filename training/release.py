@@ -61,7 +61,7 @@ def write_knowledge(topic: Topic, rows: list[Row], folder: Path, encoder: Encode
     gate.save(folder / "gate.skops")
     confidence = calibrate(topic, rows)
     Evidence(topic, rows, confidence).save(folder)
-    Decided.of_topic(topic).save(folder)
+    Decided.of_topic(topic, rows).save(folder)
     log.info(
         "gate: lets in from %.2f; evidence: sure from %.2f, likely from %.2f",
         gate.cuts_.let_in,
@@ -133,7 +133,7 @@ def publish_facts(topic: Topic, root: Path = ROOT) -> Path:
     def write(rows: list[Row], live: Path, folder: Path) -> dict[str, Any]:
         os.link(live / "gate.skops", folder / "gate.skops")
         Evidence(topic, rows, Evidence.load(topic, live).confidence).save(folder)
-        Decided.of_topic(topic).save(folder)
+        Decided.of_topic(topic, rows).save(folder)
         return {}
 
     return _on_live_weights(topic, root, write)

@@ -54,8 +54,18 @@ def test_a_topic_says_its_own_hours(lighthouse: Topic) -> None:
 
 def test_a_release_keeps_them(decided: Decided, lighthouse: Topic, tmp_path: Path) -> None:
     decided.save(tmp_path)
-    again = Decided.load(lighthouse, tmp_path, lighthouse.rows())
+    again = Decided.load(lighthouse, tmp_path)
     assert again.policies == decided.policies and again.visits == decided.visits
+    for question in ("My little boy has disappeared", "How high is Gull Rock Lighthouse?"):
+        assert again.match(question) == decided.match(question)
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 half a file"])
+def test_a_damaged_file_is_refused(decided: Decided, lighthouse: Topic, tmp_path: Path, damage: bytes) -> None:
+    decided.save(tmp_path)
+    (tmp_path / "decided.npz").write_bytes(damage)
+    with pytest.raises(ValueError, match="decided.npz"):
+        Decided.load(lighthouse, tmp_path)
 
 
 def test_every_museum_helps_a_visitor_in_need(decided: Decided) -> None:
