@@ -67,7 +67,7 @@ class OffTopic(BaseModel):
 
 
 LABELLED = "labelled.jsonl"
-"""In a topic folder: visitors' questions that a curator has labelled. The gate learns from them."""
+"""In a topic folder: questions that a curator has labelled and that need no answer. The gate learns from them."""
 
 
 class Labelled(BaseModel):
