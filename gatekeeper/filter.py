@@ -274,7 +274,10 @@ class TopicFilter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         scores, kinds = self._judge([*questions, *last.values()])
         for i, score, kind in zip(last, scores[len(questions) :], kinds[len(questions) :], strict=True):
             # "Thank you!" at the end demands nothing.
-            if score < scores[i] and not (kind == "greeting" and score < self.cuts_.let_in):
+            thanks = kind == "greeting" and score < self.cuts_.let_in
+            # And what comes before an honest question that names the subject does not count either.
+            asks = kinds[i] != "attack" and SUBJECT in self.features_.seen([last[i]])[0].split()
+            if (score < scores[i] and not thanks) or (score >= self.cuts_.let_in and asks):
                 scores[i], kinds[i] = score, kind
         return scores[: len(questions)], kinds[: len(questions)]
 

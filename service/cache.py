@@ -42,6 +42,7 @@ class AnswerCache:
                 del self._waiting[key]
                 self._forget(key, task)
                 task.cancel()
+                await asyncio.wait({task})  # the engine's work has ended before this returns
 
     def _start(self, key: Hashable, make: Callable[[], Awaitable[str]]) -> asyncio.Task[str]:
         async def work() -> str:

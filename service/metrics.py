@@ -55,5 +55,7 @@ class Metrics:
         self.ready = Gauge("docent_ready", "1 once the engine has produced a real token.", registry=self.registry)
         self.waiting = Gauge("docent_generations_waiting", "Questions in line for the engine.", registry=self.registry)
         self.running = Gauge("docent_generations_running", "Generations under way.", registry=self.registry)
+        for result in ("hit", "shared", "miss"):
+            self.cache_lookups.labels(result)
         for purpose in ("answer", "probe", "warm"):
             self.engine_requests.labels(purpose)

@@ -9,7 +9,7 @@ from service.keeper import Keeper
 from service.settings import Settings
 
 
-@dataclass(frozen=True)
+@dataclass
 class State:
     """One running service."""
 

@@ -132,7 +132,7 @@ async def test_live_at_once_and_ready_after_a_real_token(
         await asyncio.sleep(0.02)
     assert (await client.get("/ready")).status_code == 200
     assert engine.asked
-    app.state.docent.ready = False
+    app.state.docent.keeper.drain()
     reply = await client.get("/ready")
     assert reply.status_code == 503 and reply.headers["retry-after"]
 

@@ -61,7 +61,9 @@ async def is_ready(client: httpx.AsyncClient) -> bool:
 async def test_an_engine_that_does_not_start_is_tried_again(
     keeper: Keeper, engine: Moody, client: httpx.AsyncClient
 ) -> None:
-    engine.starts_at = 3
+    await until(lambda: keeper.ready)
+    engine.starts_at, engine.alive = 3, False
+    await until(lambda: not keeper.ready)
     await until(lambda: keeper.ready)
     assert engine.tries == 3 and await is_ready(client)
 

@@ -113,7 +113,11 @@ async def page() -> AsyncIterator[Page]:
 
 def _is_fault(line: ConsoleMessage) -> bool:
     # Gradio says these of its own requests when a page is left, or its kiosk ends, in the middle of one.
-    own = ("AbortError: signal is aborted", "Unexpected error Connection errored out")
+    own = (
+        "AbortError: signal is aborted",
+        "Unexpected error Connection errored out",
+        "Failed to load resource: net::ERR_CONNECTION_REFUSED",
+    )
     return line.type == "error" and not line.text.startswith(own)
 
 
