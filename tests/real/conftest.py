@@ -24,11 +24,11 @@ from training.run import RunFolder
 
 
 @contextlib.contextmanager
-def service_at(topic: Path, folder: Path) -> Iterator[str]:
+def service_at(topic: Path, folder: Path, **more: str) -> Iterator[str]:
     """`python -m service` on a free port, ready; ended with SIGTERM, and the exit must be clean."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    settings = {"DOCENT_TOPIC": str(topic), "DOCENT_RELEASE": str(folder), "DOCENT_PORT": str(port)}
+    settings = {"DOCENT_TOPIC": str(topic), "DOCENT_RELEASE": str(folder), "DOCENT_PORT": str(port), **more}
     program = subprocess.Popen([sys.executable, "-m", "service"], cwd=ROOT, env={**os.environ, **settings})
     url = f"http://127.0.0.1:{port}"
     try:
