@@ -16,7 +16,7 @@ from gatekeeper import TopicFilter, Verdict
 from service.admission import Admission
 from service.cache import AnswerCache
 from service.engine import Engine, Purpose, Sampling
-from service.errors import EngineError, EngineTimeout, Resting
+from service.errors import EngineBusy, EngineError, EngineTimeout, Resting
 from service.metrics import Metrics
 from service.schemas import AskReply, GateView, Origin, Outcome, Source, Timings
 from topics.articles import Article, passage
@@ -228,13 +228,19 @@ class Guide:
         )
 
     async def warm(self) -> None:
-        """Generates the answers to the questions that the kiosk offers first. Raises EngineError."""
+        """Generates the answers to the questions that the kiosk offers first. Raises EngineGone.
+
+        A slow or busy engine is no broken one: the rest is then generated when somebody asks.
+        """
         if self.answering == "curated-first" or not self.cache.size:
             return  # told in the museum's own words, or not kept
-        for language in self.topic.languages:
-            for question in self._opening(language):
-                ask = Ask(question, language=language)
-                await self._shared(ask, self.evidence.search(question, language), language, "warm")
+        try:
+            for language in self.topic.languages:
+                for question in self._opening(language):
+                    matches = self.evidence.search(question, language)
+                    await self._shared(Ask(question, language=language), matches, language, "warm")
+        except (EngineBusy, EngineTimeout) as error:
+            log.info("warming ended early: %s", error)
 
     def _opening(self, language: str) -> list[str]:
         return self.topic.opening_questions(self.evidence.rows, language, 3)

@@ -27,6 +27,8 @@ class Keeper:
     guide: Guide
     stall_s: float = 8.0
     """Without a token for this long while something is generated, the engine is stuck."""
+    first_token_s: float = 120.0
+    """The first token after loading may take this long: a GPU still compiles then."""
     idle_probe_s: float = 60.0
     """An idle engine proves itself this often."""
     look_every_s: float = 0.5
@@ -53,11 +55,11 @@ class Keeper:
             began = time.monotonic()
             try:
                 await self.guide.engine.start()
-                await self._prove()
+                await self._prove(self.first_token_s)
                 self._up()
                 await self.guide.warm()
                 await self._watch()
-            except EngineError as error:
+            except Exception as error:  # whatever broke: a keeper that ends leaves the engine dead for good
                 self._down(error)
             await self._stop()
             if time.monotonic() - began > self.longest_pause_s:
@@ -79,7 +81,7 @@ class Keeper:
             if not engine.running and silent > self.idle_probe_s:
                 await self._prove(self.stall_s)
 
-    async def _prove(self, limit_s: float | None = None) -> None:
+    async def _prove(self, limit_s: float) -> None:
         guide = self.guide
         guide.metrics.engine_requests.labels("probe").inc()
         question = guide.evidence.rows[0].question if guide.evidence.rows else "?"
@@ -105,11 +107,12 @@ class Keeper:
             self.guide.metrics.ready.set(True)
         log.info("ready: the engine speaks")
 
-    def _down(self, error: EngineError) -> None:
+    def _down(self, error: Exception) -> None:
         self._proven = False
         self.guide.metrics.ready.set(False)
         if not self.draining:
             self.why_not_ready = (
                 "The engine has stopped and is started again; the service's log says why. Curated answers go on."
             )
-        log.error("the engine is started again; curated answers go on: %s", error)
+        unforeseen = None if isinstance(error, EngineError) else error
+        log.error("the engine is started again; curated answers go on: %s", error, exc_info=unforeseen)

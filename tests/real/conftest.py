@@ -66,8 +66,8 @@ def released(finished: Finished, lighthouse: Topic, tmp_path_factory: pytest.Tem
 
 @pytest.fixture(scope="session")
 def museum(released: Path) -> Iterator[str]:
-    """The address of a service with a real engine."""
-    with service_at(LIGHTHOUSE, released) as url:
+    """The address of a service with a real engine; without the cache, whose warming would count among the requests."""
+    with service_at(LIGHTHOUSE, released, DOCENT_CACHED_ANSWERS="0") as url:
         yield url
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -103,6 +104,27 @@ async def test_an_idle_engine_proves_itself_now_and_then(
     asked = len(engine.asked)
     await until(lambda: len(engine.asked) > asked)
     assert keeper.ready
+
+
+async def test_whatever_breaks_the_keeper_goes_on(keeper: Keeper, engine: Moody, client: httpx.AsyncClient) -> None:
+    await until(lambda: keeper.ready)
+    engine.fails = LookupError("not among the errors that an engine may raise")
+    engine.alive = False
+    await until(lambda: engine.tries >= 3)
+    engine.fails = None
+    await until(lambda: keeper.ready)
+
+
+async def test_an_engine_too_slow_to_warm_up_is_not_taken_for_a_dead_one(
+    app: FastAPI, engine: Moody, keeper: Keeper
+) -> None:
+    slow = replace(app.state.docent.guide, answering="generate", deadline_s=0.05)
+    keeper.guide = slow
+    keeper.stall_s, engine.word_s = 5, 0.06
+    async with app.router.lifespan_context(app):
+        await until(lambda: keeper.ready)
+        await asyncio.sleep(0.3)
+        assert keeper.ready and engine.tries == 1
 
 
 async def test_a_service_that_ends_says_so_first(keeper: Keeper, client: httpx.AsyncClient) -> None:
