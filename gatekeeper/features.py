@@ -1,8 +1,8 @@
 """What the gate sees in a question: its words, its letters, and how much of it the museum has ever written about.
 
 The published recipe counts words. Beside them stand character n-grams (typos, unaccented Vietnamese), and a few
-numbers that no n-gram holds: is the subject named, and which words are neither common nor the museum's own. A question
-full of such words is about something else, whatever it sounds like.
+numbers that no n-gram holds: is the subject named, which words are neither common nor the museum's own (a question
+full of such words is about something else, whatever it sounds like), and how near known questions are.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.utils.validation import check_is_fitted
 
+from gatekeeper.neighbours import Neighbours
 from topics.names import SUBJECT, Names
 from topics.text import comparable
 
@@ -35,16 +36,18 @@ _NUMBERS = (
     "share of strange words, subject not named",
     "short, subject not named",
     "long, subject not named",
+    "nearest question of ours",
+    "nearest question of others",
     "no words at all",
 )
 
 
 class QuestionFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """TF-IDF of words (1, 2) and characters (2 to 4), and nine numbers; a sparse matrix (questions, features).
+    """TF-IDF of words (1, 2) and characters (2 to 4), and eleven numbers; a sparse matrix (questions, features).
 
     `fit_transform` is not `fit` and `transform`: a word counts as the museum's own only if it stands in its
-    articles, answers or in the wordings of *another* fact, as it must be for a visitor's new words (leave one
-    group out; compare scikit-learn's `TargetEncoder`).
+    articles, answers or in the wordings of *another* fact, and no wording of the same fact counts as a neighbour,
+    as it must be for a visitor's new words (leave one group out; compare scikit-learn's `TargetEncoder`).
     """
 
     def __init__(self, names: Sequence[str] = (), common: float = 0.002) -> None:
@@ -53,22 +56,40 @@ class QuestionFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.common = common
 
     def fit(
-        self, questions: Sequence[str], y: Any = None, *, facts: Sequence[str | None], written: Sequence[str] = ()
+        self,
+        questions: Sequence[str],
+        y: Sequence[str] | None = None,
+        *,
+        facts: Sequence[str | None],
+        written: Sequence[str] = (),
     ) -> QuestionFeatures:
-        """`facts` names the fact that a question asks for, None for questions of others; `written` are articles."""
-        self._learn(self.seen(questions), facts, written)
+        """`y` are the kinds (without them, what asks for a fact is ours); `facts` names the fact that a question asks
+        for, None for any other; `written` are articles and answers.
+        """
+        self.fit_transform(questions, y, facts=facts, written=written)
         return self
 
     def fit_transform(
-        self, questions: Sequence[str], y: Any = None, *, facts: Sequence[str | None], written: Sequence[str] = ()
+        self,
+        questions: Sequence[str],
+        y: Sequence[str] | None = None,
+        *,
+        facts: Sequence[str | None],
+        written: Sequence[str] = (),
     ) -> csr_matrix:
         seen = self.seen(questions)
         own = self._learn(seen, facts, written)
-        return self._table(seen, [own.get(f, set()) if f is not None else set() for f in facts])
+        ngrams = self._ngrams(seen)
+        ours = np.array([f is not None for f in facts] if y is None else [kind == "topic" for kind in y])
+        self.neighbours_ = Neighbours.fit(ngrams, ours)
+        near = self.neighbours_.nearest_but_own(ngrams, ours, facts)
+        return self._table(seen, ngrams, near, [own.get(f, set()) if f is not None else set() for f in facts])
 
     def transform(self, questions: Sequence[str]) -> csr_matrix:
-        check_is_fitted(self, "known_")
-        return self._table(self.seen(questions), None)
+        check_is_fitted(self, "neighbours_")
+        seen = self.seen(questions)
+        ngrams = self._ngrams(seen)
+        return self._table(seen, ngrams, self.neighbours_.nearest(ngrams), None)
 
     def seen(self, questions: Sequence[str]) -> list[str]:
         """The questions as they are compared: folded, names made one word, leetspeak undone, Chinese apart."""
@@ -114,7 +135,12 @@ class QuestionFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         # What a fact's wordings alone made known does not count for that fact itself.
         return {f: {w for w in words if in_facts[w] == 1 and not in_writing[w]} for f, words in own.items()}
 
-    def _table(self, seen: Sequence[str], not_known: Sequence[set[str]] | None) -> csr_matrix:
+    def _ngrams(self, seen: Sequence[str]) -> csr_matrix:
+        return hstack([self.words_.transform(seen), self.letters_.transform(seen)]).tocsr()
+
+    def _table(
+        self, seen: Sequence[str], ngrams: csr_matrix, near: NDArray[Any], not_known: Sequence[set[str]] | None
+    ) -> csr_matrix:
         numbers = np.zeros((len(seen), len(_NUMBERS)), dtype=np.float32)
         for i, text in enumerate(seen):
             words = text.split()
@@ -125,9 +151,9 @@ class QuestionFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             count, share = min(strange, 4) / 4, strange / max(len(telling), 1)
             numbers[i] = (
                 named, np.log1p(len(words)) / 4, count, share, count * (not named), share * (not named),
-                len(words) <= 5 and not named, len(words) > 8 and not named, not words,
+                len(words) <= 5 and not named, len(words) > 8 and not named, *near[i], not words,
             )  # fmt: skip
-        return hstack([self.words_.transform(seen), self.letters_.transform(seen), csr_matrix(numbers)]).tocsr()
+        return hstack([ngrams, csr_matrix(numbers)]).tocsr()
 
     def state(self) -> dict[str, Any]:
         """What was learned, as plain strings and arrays: small on disk and quick to read."""
@@ -140,6 +166,7 @@ class QuestionFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             "words_idf": self.words_.idf_,
             "letters": "\n".join(self.letters_.get_feature_names_out()),
             "letters_idf": self.letters_.idf_,
+            "neighbours": self.neighbours_.state(),
         }
 
     @classmethod
@@ -155,6 +182,7 @@ class QuestionFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             analyzer="char_wb", ngram_range=(2, 4), vocabulary=state["letters"].split("\n"), **options
         )
         made.words_.idf_, made.letters_.idf_ = state["words_idf"], state["letters_idf"]
+        made.neighbours_ = Neighbours.from_state(state["neighbours"])
         return made
 
 

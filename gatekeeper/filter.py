@@ -29,7 +29,7 @@ from topics.prompt import Turn
 from topics.topic import Gate
 
 Kind = Literal["topic", "visit", "greeting", "off", "attack"]
-VERSION = 2
+VERSION = 3
 _ADVICE = "fit it again with `make train-gatekeeper`, or `python -m gatekeeper fit`"
 _SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|(?<=[。！？\n])")
 _PRONOUNS = frozenset("he him his she her hers il lui elle ses su sus 他 她 ong cu ba".split())
@@ -247,7 +247,7 @@ class TopicFilter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         written: Sequence[str],
     ) -> tuple[QuestionFeatures, LogisticRegression]:
         features = QuestionFeatures(names=self.names)
-        table = features.fit_transform(questions, facts=facts, written=written)
+        table = features.fit_transform(questions, y, facts=facts, written=written)
         model = LogisticRegression(C=self.C, max_iter=300, random_state=self.seed)
         return features, model.fit(table, y, sample_weight=weight)
 

@@ -119,7 +119,7 @@ class Guide:
         elif verdict.on_topic:
             told = await self._tell(ask, language)
         elif verdict.doubtful:
-            told = self._ask_back(self.evidence.search(ask.question, language), language)
+            told = self._in_doubt(ask, verdict, language)
         else:
             told = self._turn_away(ask, verdict, language)
 
@@ -159,6 +159,13 @@ class Guide:
         if verdict.kind == "greeting":
             return _Told("greeting", self.topic.text("hello", language), "policy", suggestions=self._opening(language))
         return _Told("declined", self.topic.text("refusal", language), "policy", suggestions=self._opening(language))
+
+    def _in_doubt(self, ask: Ask, verdict: Verdict, language: str) -> _Told:
+        """`Do you mean …?` only where the museum has a fact that may well be meant; there is no other to offer."""
+        matches = self.evidence.search(ask.question, language)
+        if matches and matches[0].confidence >= self.evidence.confidence.likely:
+            return self._ask_back(matches, language)
+        return self._turn_away(ask, verdict, language)
 
     async def _tell(self, ask: Ask, language: str) -> _Told:
         """Three cases by confidence: the museum's words, generated and checked words, or a question back."""

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from gatekeeper.fitting import fit_gate
+from topics.calibration import calibrate
 from topics.decided import Decided
-from topics.evidence import Evidence, calibrate
+from topics.evidence import Evidence
 from topics.prompt import fingerprint
 from topics.questions import dataset_hash
 from topics.release import Manifest, write_manifest

@@ -18,6 +18,7 @@ from scipy import sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.svm import LinearSVC
 
+from topics.ngrams import Ngrams, pack, unpack
 from topics.policy import Policy, read_policies
 from topics.questions import OffTopic, Row, read_off_topic
 from topics.topic import HERE, Topic
@@ -37,60 +38,45 @@ class _Stored(BaseModel):
 
 
 class Recogniser:
-    """Which policy a text calls for: TF-IDF of words and characters, one linear boundary for each policy."""
+    """Which policy a text calls for: one linear boundary for each policy."""
 
-    def __init__(self, words: TfidfVectorizer, letters: TfidfVectorizer, names: list[str], weights: Any, bias: Any):
+    def __init__(self, ngrams: Ngrams, names: list[str], weights: Any, bias: Any) -> None:
         """`weights` (features, policies) and `bias` (policies,) as `fit` learns them."""
-        self.words, self.letters, self.names = words, letters, names
+        self.ngrams, self.names = ngrams, names
         self.weights, self.bias = sparse.csr_array(weights), np.asarray(bias)
 
     @classmethod
     def fit(cls, texts: Sequence[str], names: Sequence[str]) -> Recogniser:
         """Learns from comparable texts; an empty name is no policy's. Needs two different names."""
-        words, letters = cls._vectorizers({}, {})
-        table = sparse.hstack([words.fit_transform(texts), letters.fit_transform(texts)]).tocsr()
-        model = LinearSVC(C=1.0).fit(table, names, sample_weight=[_WEIGHT if n else 1.0 for n in names])
+        ngrams = Ngrams().fit(texts)
+        weight = [_WEIGHT if n else 1.0 for n in names]
+        model = LinearSVC(C=1.0).fit(ngrams.together(texts), names, sample_weight=weight)
         weights, bias, classes = model.coef_, model.intercept_, [str(c) for c in model.classes_]
         if len(classes) == 2:  # one boundary, seen from the second class
             weights, bias = np.vstack([-weights, weights]), np.concatenate([-bias, bias])
         mine = [i for i, c in enumerate(classes) if c]
         weights = np.where(np.abs(weights[mine]) < 0.01, 0.0, weights[mine]).T.astype(np.float32)
-        return cls(words, letters, [classes[i] for i in mine], weights, bias[mine])
+        return cls(ngrams, [classes[i] for i in mine], weights, bias[mine])
 
     def best(self, text: str) -> tuple[str, float]:
         """The policy whose boundary the text is furthest beyond, and how far."""
-        row = sparse.hstack([self.words.transform([text]), self.letters.transform([text])]).tocsr()
-        scores = (sparse.csr_array(row) @ self.weights).toarray()[0] + self.bias
+        scores = (self.ngrams.together([text]) @ self.weights).toarray()[0] + self.bias
         return self.names[int(scores.argmax())], float(scores.max())
 
     def save(self, path: Path) -> None:
         """Writes plain arrays."""
-        stored: dict[str, Any] = {"names": np.array(self.names), "bias": self.bias}
-        for name, part in (("words", self.words), ("letters", self.letters)):
-            stored[name] = np.array("\n".join(part.get_feature_names_out()))
-            stored[f"{name}_idf"] = part.idf_
-        for part in ("data", "indices", "indptr"):
-            stored[part] = getattr(self.weights, part)
-        np.savez_compressed(path, allow_pickle=False, **stored)
+        learned = {"names": np.array(self.names), "bias": self.bias}
+        np.savez_compressed(
+            path, allow_pickle=False, **learned, **self.ngrams.arrays(), **pack("weights", self.weights)
+        )
 
     @classmethod
     def load(cls, path: Path) -> Recogniser:
         """Raises OSError, KeyError or ValueError when the file is missing or damaged."""
-        with np.load(path, allow_pickle=False) as stored:
-            known = {n: str(stored[n]).split("\n") for n in ("words", "letters")}
-            words, letters = cls._vectorizers({"vocabulary": known["words"]}, {"vocabulary": known["letters"]})
-            words.idf_, letters.idf_ = stored["words_idf"], stored["letters_idf"]
-            parts = (stored["data"], stored["indices"], stored["indptr"])
-            weights = sparse.csr_array(parts, shape=(len(stored["indptr"]) - 1, len(stored["names"])))
-            return cls(words, letters, [str(n) for n in stored["names"]], weights, stored["bias"])
-
-    @staticmethod
-    def _vectorizers(words: dict[str, Any], letters: dict[str, Any]) -> tuple[TfidfVectorizer, TfidfVectorizer]:
-        common: dict[str, Any] = {"sublinear_tf": True, "dtype": np.float32}
-        return (
-            TfidfVectorizer(token_pattern=r"\w+", ngram_range=(1, 2), **common, **words),
-            TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), **common, **letters),
-        )
+        with np.load(path, allow_pickle=False) as file:
+            stored = dict(file)
+        names = [str(n) for n in stored["names"]]
+        return cls(Ngrams.from_arrays(stored), names, unpack("weights", stored), stored["bias"])
 
 
 class Decided:

@@ -1,30 +1,31 @@
 """The nearest museum facts to a visitor's question, and how sure we may be that the first one is meant.
 
-Lexical on purpose: it needs no second model, runs in a millisecond, and can be rebuilt from the topic folder.
-Confidence is calibrated on the museum's own wordings, each left out in turn, and on whole facts left out.
+`topics/matching.py` measures, `topics/calibration.py` learned what the measures are worth.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import sparse
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
 
-from topics.questions import Row
+from topics.errors import TopicError
+from topics.language import LanguageGuess
+from topics.matching import MEASURES, Floats, Index, Nearest
+from topics.questions import Row, read_questions
 from topics.text import normalise
 from topics.topic import Topic
 
-Floats = NDArray[np.float64]
 SHOWN = 3
 """Facts offered in `Do you mean …?`."""
+_FACTS, _LEARNED, _INDEX = "facts.jsonl", "evidence.json", "evidence.npz"
+_ZEROS = (0.0,) * len(MEASURES)
 
 
 class Match(NamedTuple):
@@ -36,39 +37,55 @@ class Match(NamedTuple):
 
 @dataclass(frozen=True)
 class Confidence:
-    """Turns match scores into a probability and two cut-offs; learned by `calibrate`, stored in the release."""
+    """Which fact comes first, how probably it is the right one, and two cut-offs; learned by `calibrate`."""
 
-    weights: tuple[float, ...] = (6.0, 3.0, 3.0)
+    ranker: tuple[float, ...] = (0.5, 0.5, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, *_ZEROS)
+    """What each number of a `Nearest.table` counts for the order."""
+    weights: tuple[float, ...] = (6.0, 4.0, *_ZEROS)
+    """What the first fact's score, its lead over the second and its measures count for the probability."""
     intercept: float = -3.0
     sure: float = 0.9
     """At or above: the museum's own words are told at once."""
     likely: float = 0.4
     """At or above: generate, and check. Below: ask back."""
 
-    def of(self, scores: Floats) -> float:
-        """Probability that the best of `scores` (descending, at least two) is the fact asked for."""
-        return float(1 / (1 + np.exp(-(self.intercept + np.dot(self.weights, _signals(scores))))))
+    def scores(self, near: Nearest) -> Floats:
+        """The rank score of each fact, shape (facts,)."""
+        return np.asarray(near.table @ np.array(self.ranker))
+
+    def of(self, near: Nearest) -> float:
+        """Probability that the fact of the highest score is the one asked for."""
+        return float(1 / (1 + np.exp(-(self.intercept + np.dot(self.weights, signals(near, self.scores(near)))))))
 
 
-def _signals(scores: Floats) -> Floats:
-    """What tells a good match from a chance one: how near it is, how far ahead of the next, and both at once."""
-    first, second = scores[0], scores[1] if len(scores) > 1 else 0.0
-    return np.array([first, first - second, (first - second) / max(first, 1e-9)])
+def signals(near: Nearest, scores: Floats) -> Floats:
+    """What tells a good match from a chance one: the best score, its lead over the next, the best fact's measures."""
+    best = int(scores.argmax())
+    lead = scores[best] - np.partition(scores, -2)[-2] if len(scores) > 1 else scores[best]
+    return np.array([scores[best], lead, *near.table[best, : len(MEASURES)]])
 
 
 class Evidence:
-    """An index over the facts of a topic; held-out wordings and facts are never in it."""
+    """The facts of a topic and their index; held-out wordings and facts are never in it."""
 
-    def __init__(self, topic: Topic, rows: Sequence[Row], confidence: Confidence | None = None) -> None:
-        """Builds the index (about a second per 1,000 facts). Raises ValueError when there is no fact to index."""
+    def __init__(
+        self,
+        topic: Topic,
+        rows: Sequence[Row],
+        confidence: Confidence | None = None,
+        *,
+        index: Index | None = None,
+        languages: LanguageGuess | None = None,
+    ) -> None:
+        """`index` and `languages` as stored, else they are made. Raises ValueError when there is no fact to index."""
         self.topic = topic
         self.rows = [r for r in rows if not r.held]
         if not self.rows:
             raise ValueError(f"topic {topic.id!r} has no fact that is not held out; add facts to questions.jsonl")
         self.confidence = confidence or Confidence()
-        self._index = _Index(self.rows, topic.match_text)
+        self._index = index or Index.fit(self.rows, topic.match_text)
+        self._languages = languages or LanguageGuess.fit(self.rows)
         self._by_key = {(r.id, r.lang): r for r in self.rows}
-        self._languages = _LanguageGuess(self.rows, topic.languages)
         self._exact = {(normalise(w), r.lang): r.id for r in reversed(self.rows) for w in r.wordings()}
 
     def exact(self, question: str, language: str) -> Row | None:
@@ -79,7 +96,7 @@ class Evidence:
 
     def language(self, text: str) -> str:
         """The topic's language in which `text` is most probably written."""
-        return self._languages.guess(text)
+        return self._languages.guess(text, otherwise=self.topic.languages[0])
 
     def search(self, question: str, language: str, count: int = SHOWN) -> list[Match]:
         """The `count` nearest facts told in `language`, best first; only the first carries a calibrated confidence.
@@ -87,169 +104,59 @@ class Evidence:
         A question in another of the topic's languages is matched there and answered through the fact's id.
         """
         exact = self.exact(question, language)
-        asked_in = self.language(question)
-        order, scores = self._index.rank(question, asked_in)
-        if not len(order):
-            return []
-        best = 1.0 if exact else self.confidence.of(scores)
+        near = self._index.nearest(question, self.language(question))
+        if not len(near.rows):
+            return [Match(exact, 1.0)] if exact else []
+        scores = self.confidence.scores(near)
+        order = np.argsort(-scores, kind="stable")
+        best = 1.0 if exact else self.confidence.of(near)
         found: list[Match] = [Match(exact, best)] if exact else []
-        for position, index in enumerate(order):
-            row = self._by_key.get((self.rows[index].id, language))
+        for position, at in enumerate(order):
+            row = self._by_key.get((self.rows[near.rows[at]].id, language))
             if position == 0 and row is None and not exact:
                 best = 0.0  # The fact exists, but not in the visitor's language: ask back, never guess another one.
             if row is not None and row is not exact:
-                found.append(
-                    Match(row, best if not found else min(best, float(scores[position] / max(scores[0], 1e-9)) * best))
-                )
+                found.append(Match(row, best if not found else best * float(np.exp(scores[at] - scores[order[0]]))))
             if len(found) == count:
                 break
         return found
 
     def near(self, row: Row, count: int = 4) -> list[Row]:
         """Facts next to a fact, for follow-up suggestions: the same article first, then the most alike."""
-        order, _ = self._index.rank(f"{row.question} {row.answer}", row.lang)
-        others = [self.rows[i] for i in order if self.rows[i].id != row.id]
+        near = self._index.nearest(f"{row.question} {row.answer}", row.lang)
+        others = [self.rows[i] for i in near.rows if self.rows[i].id != row.id]
         article = row.source.partition("#")[0]
         return sorted(others[: count * 3], key=lambda r: r.source.partition("#")[0] != article)[:count]
 
     def save(self, folder: Path) -> None:
-        """Writes `facts.jsonl` and `evidence.json`; no pickle, `load` builds the index again."""
-        lines = [row.model_dump_json(by_alias=True) for row in self.rows]
-        (folder / "facts.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        (folder / "evidence.json").write_text(json.dumps(self.confidence.__dict__, indent=1), encoding="utf-8")
+        """Writes `facts.jsonl`, `evidence.json` and the index, `evidence.npz`: plain data, no code."""
+        facts = "\n".join(row.model_dump_json(by_alias=True) for row in self.rows) + "\n"
+        (folder / _FACTS).write_text(facts, encoding="utf-8")
+        (folder / _LEARNED).write_text(json.dumps(self.confidence.__dict__, indent=1), encoding="utf-8")
+        arrays = {**self._index.arrays(), **self._languages.arrays(), "facts": np.array(_hash(folder))}
+        np.savez(folder / _INDEX, allow_pickle=False, **arrays)
 
     @classmethod
     def load(cls, topic: Topic, folder: Path) -> Evidence:
-        """The index of a release. Raises QuestionsError or OSError when its files are damaged or missing."""
-        from topics.questions import read_questions
-
-        stored: dict[str, Any] = json.loads((folder / "evidence.json").read_text(encoding="utf-8"))
-        stored["weights"] = tuple(stored["weights"])
-        return cls(topic, read_questions(folder / "facts.jsonl"), Confidence(**stored))
-
-
-class _Index:
-    """TF-IDF of words and characters over each fact as a whole and over each of its wordings."""
-
-    def __init__(self, rows: Sequence[Row], match_text: Callable[[str], str]) -> None:
-        self.match_text = match_text
-        self.languages = np.array([r.lang for r in rows])
-        wordings = [(i, match_text(w)) for i, r in enumerate(rows) for w in r.wordings()]
-        self.owner = np.array([i for i, _ in wordings])
-        facts = [match_text(" ".join([*r.wordings(), r.question, r.answer])) for r in rows]
-        options: dict[str, Any] = {"sublinear_tf": True, "dtype": np.float32}
-        self.words = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"\w+", **options).fit(facts)
-        self.letters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), **options).fit(facts)
-        # Features by texts: a question then costs only the postings of its own n-grams, not the whole matrix.
-        self.facts = self._vectors(facts).T.tocsr()
-        self.wordings = self._vectors([text for _, text in wordings]).T.tocsr()
-
-    def _vectors(self, texts: Sequence[str]) -> sparse.csr_array:
-        return sparse.csr_array(sparse.hstack([self.words.transform(texts), self.letters.transform(texts)]).tocsr())
-
-    def rank(self, question: str, language: str) -> tuple[NDArray[np.int64], Floats]:
-        """Row numbers of one language, best first, and their scores."""
-        vector = self._vectors([self.match_text(question)])
-        whole = (vector @ self.facts).toarray().ravel() / 2
-        single = (vector @ self.wordings).toarray().ravel() / 2
-        nearest = np.zeros(len(whole))
-        np.maximum.at(nearest, self.owner, single)
-        scores = whole + nearest
-        candidates = np.flatnonzero(self.languages == language)
-        order = candidates[np.argsort(-scores[candidates], kind="stable")]
-        return order, scores[order]
+        """The index of a release. Raises TopicError or OSError when its files are damaged, missing or do not fit."""
+        rows = read_questions(folder / _FACTS)
+        advice = f"run `make publish-facts TOPIC={topic.id}`"
+        try:
+            learned: dict[str, Any] = json.loads((folder / _LEARNED).read_text(encoding="utf-8"))
+            confidence = Confidence(**{k: tuple(v) if isinstance(v, list) else v for k, v in learned.items()})
+            with np.load(folder / _INDEX, allow_pickle=False) as file:
+                stored = dict(file)
+            if str(stored["facts"]) != _hash(folder):
+                raise TopicError(
+                    f"{folder / _FACTS}: not the facts that {_INDEX} was made of; change questions.jsonl and {advice}"
+                )
+            index = Index.from_arrays(stored, topic.match_text)
+            return cls(topic, rows, confidence, index=index, languages=LanguageGuess.from_arrays(stored))
+        except TopicError:
+            raise
+        except (KeyError, ValueError, TypeError, EOFError, BadZipFile) as error:
+            raise TopicError(f"{folder / _INDEX}: not a whole index ({error!r}); {advice}") from error
 
 
-class _LanguageGuess:
-    """Character n-grams and logistic regression over the topic's own wordings, accents kept."""
-
-    def __init__(self, rows: Sequence[Row], languages: Sequence[str]) -> None:
-        self.first = languages[0]
-        texts = [w for r in rows for w in (*r.wordings(), r.answer)]
-        labels = [r.lang for r in rows for _ in (*r.wordings(), r.answer)]
-        self.model: LogisticRegression | None = None
-        if len(set(labels)) > 1:
-            self.vectors = TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 3), sublinear_tf=True)
-            self.model = LogisticRegression(C=20, class_weight="balanced", max_iter=300)
-            self.model.fit(self.vectors.fit_transform(texts), labels)
-
-    def guess(self, text: str) -> str:
-        if self.model is None or not text.strip():
-            return self.first
-        return str(self.model.predict(self.vectors.transform([text]))[0])
-
-
-def calibrate(
-    topic: Topic,
-    rows: Sequence[Row],
-    *,
-    wrong_sure: float = 0.02,
-    wrong_told: float = 0.04,
-    told_without_fact: float = 0.15,
-    seed: int = 0,
-) -> Confidence:
-    """Learns the confidence from left-out wordings, and the cut-offs from what they cost.
-
-    Each wording is left out once (in five folds); in each fold a sixth of the facts is left out altogether, so that
-    questions without an answer are seen too. `sure` is the lowest confidence above which at most `wrong_sure` of the
-    matches are wrong. `likely` is the lowest at which at most `wrong_told` of the questions that have an answer are
-    told another one, and at most `told_without_fact` of those that have none are told one. Platt scaling (Platt 1999).
-    """
-    rows = [r for r in rows if not r.held]
-    signals, right, absent = _left_out(topic, rows, np.random.default_rng(seed))
-    if len(set(right)) < 2:
-        return Confidence()
-    model = LogisticRegression(C=100, max_iter=1000).fit(signals, right)
-    probability = model.predict_proba(signals)[:, 1]
-    there = ~absent
-    return Confidence(
-        weights=tuple(float(w) for w in model.coef_[0]),
-        intercept=float(model.intercept_[0]),
-        sure=_precise(probability, right, wrong_sure),
-        likely=max(
-            _quiet(probability[there], right[there], wrong_told),
-            _quiet(probability[absent], right[absent], told_without_fact),
-        ),
-    )
-
-
-def _left_out(
-    topic: Topic, rows: Sequence[Row], chance: np.random.Generator
-) -> tuple[Floats, NDArray[np.bool_], NDArray[np.bool_]]:
-    """For every left-out wording: match signals, whether the first match is right, whether its fact was absent."""
-    signals, right, absent = [], [], []
-    for fold in range(5):
-        missing = {r.id for r in rows if chance.random() < 1 / 6}
-        asked: list[tuple[str, Row]] = []
-        kept: list[Row] = []
-        for row in rows:
-            out = {i for i in range(len(row.paraphrases)) if i % 5 == fold}
-            asked += [(row.paraphrases[i].text, row) for i in sorted(out) if not row.paraphrases[i].held]
-            if row.id not in missing:
-                rest = tuple(p for i, p in enumerate(row.paraphrases) if i not in out)
-                kept.append(row.model_copy(update={"paraphrases": rest}))
-        if not kept:
-            continue
-        index = _Index(kept, topic.match_text)
-        for text, row in asked:
-            order, scores = index.rank(text, row.lang)
-            if len(order):
-                signals.append(_signals(scores))
-                right.append(kept[order[0]].id == row.id)
-                absent.append(row.id in missing)
-    return np.array(signals), np.array(right, dtype=bool), np.array(absent, dtype=bool)
-
-
-def _precise(probability: Floats, right: NDArray[np.bool_], wrong: float) -> float:
-    """The lowest probability above which at most a share `wrong` of the matches is wrong."""
-    order = np.argsort(-probability)
-    share = np.cumsum(~right[order]) / np.arange(1, len(order) + 1)
-    good = np.flatnonzero(share <= wrong)
-    return float(probability[order[good[-1]]]) if len(good) else 1.0
-
-
-def _quiet(probability: Floats, right: NDArray[np.bool_], wrong: float) -> float:
-    """The lowest probability above which the wrong matches are at most a share `wrong` of all questions."""
-    order = np.argsort(-probability)
-    good = np.flatnonzero(np.cumsum(~right[order]) <= wrong * len(order))
-    return float(probability[order[good[-1]]]) if len(good) else 1.0
+def _hash(folder: Path) -> str:
+    return hashlib.sha256((folder / _FACTS).read_bytes()).hexdigest()

@@ -20,6 +20,9 @@ from topics.topic import Topic
 log = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parent.parent / "releases"
 MANIFEST = "manifest.json"
+_NEEDED = (
+    "gate.skops", "facts.jsonl", "evidence.json", "evidence.npz", "decided.json", "decided.npz", "weights/config.json",
+)  # fmt: skip
 Answering = Literal["curated-first", "generate"]
 
 
@@ -95,7 +98,7 @@ def check_release(topic: Topic, folder: Path) -> Manifest:
         raise ReleaseError(
             f"{folder}: a release of topic {manifest.topic!r}, not {topic.id!r}; set DOCENT_TOPIC={manifest.topic}"
         )
-    for name in ("gate.skops", "facts.jsonl", "evidence.json", "decided.json", "decided.npz", "weights/config.json"):
+    for name in _NEEDED:
         if not (folder / name).is_file():
             raise ReleaseError(f"{folder / name}: missing; run {make_command(topic.id)}")
     if not list((folder / "weights").glob("*.safetensors")):

@@ -16,8 +16,9 @@ from typing import Any
 
 from gatekeeper.fitting import fit_gate
 from gatekeeper.second import Encoder
+from topics.calibration import calibrate
 from topics.decided import Decided
-from topics.evidence import Evidence, calibrate
+from topics.evidence import Evidence
 from topics.prompt import fingerprint
 from topics.questions import Row, dataset_hash
 from topics.release import ROOT, Manifest, check_release, find_release, make_live, write_manifest

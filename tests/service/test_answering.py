@@ -1,17 +1,20 @@
 """The answering story: gate first, the museum's words where it is sure, the engine between, never past the check."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from gatekeeper import TopicFilter, Verdict
 from service.answering import Ask, Done, Event, Guide, Meta
 from service.app import build_guide
 from service.engine import ScriptedEngine
 from service.errors import EngineGone
 from service.schemas import AskReply
 from service.settings import Settings
-from topics.evidence import Confidence, Evidence
+from topics.evidence import Evidence
+from topics.prompt import Turn
 from topics.topic import Topic
 
 BUILDER = "who was it that built this tower for the ships"
@@ -158,11 +161,22 @@ async def test_follow_ups_are_other_facts_in_the_same_language(guide: Guide) -> 
     assert all(s in {r.question for r in guide.evidence.rows if r.lang == "vi"} for s in answer.suggestions)
 
 
-def test_confidence_is_a_probability() -> None:
-    import numpy as np
+class Doubtful(TopicFilter):
+    """A gate that is in doubt about everything."""
 
-    for scores in ([0.0], [1.0, 1.0], [0.9, 0.1], [2.0, 0.0]):
-        assert 0 <= Confidence().of(np.array(scores)) <= 1
+    def decide(self, question: str, history: Sequence[Turn] = ()) -> Verdict:
+        return Verdict(False, 0.3, "off", doubtful=True)
+
+
+async def test_in_doubt_the_guide_asks_back_only_where_a_fact_may_be_meant(
+    guide: Guide, engine: ScriptedEngine
+) -> None:
+    doubting = replace(guide, gate=Doubtful())
+    near = await reply(doubting, "which engineer made the lighthouse, what was her name")
+    assert near.outcome == "unsure" and "Who built Gull Rock Lighthouse?" in near.suggestions
+    far = await reply(doubting, "What is the capital of France?")
+    assert far.outcome == "declined"
+    assert engine.asked == []
 
 
 def test_the_story_knows_no_museum_by_name(lighthouse: Topic) -> None:

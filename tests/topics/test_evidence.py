@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from topics.evidence import Evidence, calibrate
+from topics.calibration import calibrate
+from topics.errors import TopicError
+from topics.evidence import Evidence
 from topics.topic import Topic
 
 
@@ -55,7 +57,7 @@ def test_it_is_stored_without_code_and_gives_the_same_answers(
     evidence: Evidence, lighthouse: Topic, tmp_path: Path
 ) -> None:
     evidence.save(tmp_path)
-    assert {f.name for f in tmp_path.iterdir()} == {"facts.jsonl", "evidence.json"}
+    assert {f.name for f in tmp_path.iterdir()} == {"facts.jsonl", "evidence.json", "evidence.npz"}
     again = Evidence.load(lighthouse, tmp_path)
     assert again.search("who built it", "en") == evidence.search("who built it", "en")
 
@@ -63,3 +65,21 @@ def test_it_is_stored_without_code_and_gives_the_same_answers(
 @pytest.mark.parametrize("question", ["", "?", "😀😀", "\u200b", "a" * 5000, "xyzzy qwrt"])
 def test_any_text_gets_an_answer_and_no_certainty(evidence: Evidence, question: str) -> None:
     assert all(m.confidence < 0.9 for m in evidence.search(question, "en"))
+
+
+def test_facts_changed_by_hand_in_a_release_are_refused(evidence: Evidence, lighthouse: Topic, tmp_path: Path) -> None:
+    evidence.save(tmp_path)
+    facts = tmp_path / "facts.jsonl"
+    facts.write_text(facts.read_text(encoding="utf-8").replace("Biscuit", "Bosun"), encoding="utf-8")
+    with pytest.raises(TopicError, match=r"not the facts that evidence.npz was made of.*make publish-facts"):
+        Evidence.load(lighthouse, tmp_path)
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 cut off"])
+def test_a_damaged_index_is_refused_with_the_command_that_mends_it(
+    evidence: Evidence, lighthouse: Topic, tmp_path: Path, damage: bytes
+) -> None:
+    evidence.save(tmp_path)
+    (tmp_path / "evidence.npz").write_bytes(damage)
+    with pytest.raises(TopicError, match="not a whole index.*make publish-facts"):
+        Evidence.load(lighthouse, tmp_path)
