@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from topics.errors import TopicError
 from topics.language import LanguageGuess
@@ -56,6 +56,9 @@ class Confidence:
     def of(self, near: Nearest) -> float:
         """Probability that the fact of the highest score is the one asked for."""
         return float(1 / (1 + np.exp(-(self.intercept + np.dot(self.weights, signals(near, self.scores(near)))))))
+
+
+_CONFIDENCE = TypeAdapter(Confidence)
 
 
 def signals(near: Nearest, scores: Floats) -> Floats:
@@ -132,7 +135,7 @@ class Evidence:
         """Writes `facts.jsonl`, `evidence.json` and the index, `evidence.npz`: plain data, no code."""
         facts = "\n".join(row.model_dump_json(by_alias=True) for row in self.rows) + "\n"
         (folder / _FACTS).write_text(facts, encoding="utf-8")
-        (folder / _LEARNED).write_text(json.dumps(self.confidence.__dict__, indent=1), encoding="utf-8")
+        (folder / _LEARNED).write_bytes(_CONFIDENCE.dump_json(self.confidence, indent=1))
         arrays = {**self._index.arrays(), **self._languages.arrays(), "facts": np.array(_hash(folder))}
         np.savez(folder / _INDEX, allow_pickle=False, **arrays)
 
@@ -142,8 +145,7 @@ class Evidence:
         rows = read_questions(folder / _FACTS)
         advice = f"run `make publish-facts TOPIC={topic.id}`"
         try:
-            learned: dict[str, Any] = json.loads((folder / _LEARNED).read_text(encoding="utf-8"))
-            confidence = Confidence(**{k: tuple(v) if isinstance(v, list) else v for k, v in learned.items()})
+            confidence = _CONFIDENCE.validate_json((folder / _LEARNED).read_bytes())
             with np.load(folder / _INDEX, allow_pickle=False) as file:
                 stored = dict(file)
             if str(stored["facts"]) != _hash(folder):

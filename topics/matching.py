@@ -123,7 +123,7 @@ class Index:
         columns = [known[w] for w in said if w in known]
         total = idf[columns].sum() + (len(said) - len(columns)) * idf.max()
         asked = sparse.csr_array((idf[columns], (np.zeros(len(columns), dtype=int), columns)), (1, len(idf)))
-        return _row(asked @ self._present) / max(total, 1e-9)
+        return np.asarray(_row(asked @ self._present) / max(total, 1e-9))
 
     def arrays(self) -> Arrays:
         """The whole index, for `numpy.savez`."""
