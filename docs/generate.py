@@ -36,7 +36,8 @@ def _table(prefix: str, settings: type[BaseSettings]) -> str:
     lines = ["| name | default | |", "|---|---|---|"]
     for name, field in settings.model_fields.items():
         default = "" if field.default is None else f"`{field.default}`"
-        lines.append(f"| `{prefix}{name.upper()}` | {default} | {' '.join((field.description or '').split())} |")
+        variable = field.validation_alias or f"{prefix}{name.upper()}"
+        lines.append(f"| `{variable}` | {default} | {' '.join((field.description or '').split())} |")
     return "\n".join(lines)
 
 

@@ -6,6 +6,7 @@ the topic's. What the guide cannot do is refused by the name of the field, in Op
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import time
@@ -200,7 +201,7 @@ async def _chunks(guide: Guide, body: ChatBody, ask: Ask) -> AsyncIterator[Serve
         yield ServerSentEvent(data="[DONE]")
     except Problem as problem:
         yield _sse(OpenAIProblem(problem.status, str(problem)).body)
-    except GeneratorExit:
+    except (asyncio.CancelledError, GeneratorExit):
         guide.metrics.cancellations.inc()
         raise
 

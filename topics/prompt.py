@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypedDict
 
+from topics.errors import PromptTooLong
+
 if TYPE_CHECKING:
     from topics.topic import Topic
 
@@ -66,6 +68,19 @@ def render(tokenizer: ChatTokenizer, conversation: list[Message]) -> list[int]:
         for m in conversation
     ]
     ids: list[int] = tokenizer.apply_chat_template(safe, add_generation_prompt=True, tokenize=True, return_dict=False)
+    return ids
+
+
+def render_within(tokenizer: ChatTokenizer, conversation: list[Message], room: int) -> list[int]:
+    """Like `render`, in at most `room` tokens: the oldest turns go first, the persona and the question never.
+
+    Raises PromptTooLong when these two alone do not fit.
+    """
+    kept = list(conversation)
+    while len(ids := render(tokenizer, kept)) > room:
+        if len(kept) < 4:
+            raise PromptTooLong(f"the question alone makes {len(ids)} tokens, and there is room for {room}")
+        del kept[1:3]
     return ids
 
 
