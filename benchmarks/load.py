@@ -32,7 +32,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import tomllib
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from datetime import date
@@ -60,11 +59,17 @@ class Museum(NamedTuple):
 
 
 def read_museum(topic: Path) -> Museum:
-    persona = tomllib.loads((topic / "topic.toml").read_text(encoding="utf-8"))["persona"]
+    persona = subprocess.check_output(
+        [sys.executable, "-c", f"from topics.topic import load_topic; print(load_topic({str(topic)!r}).persona)"],
+        cwd=ROOT,
+        text=True,
+    ).strip()
     rows = map(json.loads, (topic / "questions.jsonl").read_text(encoding="utf-8").splitlines())
     notes = {r["question"]: r["answer"] for r in rows if r["lang"] == "en" and not r.get("draft") and not r.get("held")}
     off = map(json.loads, (topic.parent / "off_topic.jsonl").read_text(encoding="utf-8").splitlines())
-    return Museum(persona, notes, [r["question"] for r in off if r.get("kind", "off") == "off" and r["lang"] == "en"])
+    return Museum(
+        persona, notes, [r["question"] for r in off if r.get("kind", "off") == "off" and r.get("lang", "en") == "en"]
+    )
 
 
 def mixed(museum: Museum, off_share: float, *, zipf: bool = False) -> Iterator[str]:
@@ -393,7 +398,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     args.release = args.release.resolve()
-    found = asyncio.run(QUESTIONS[args.what](args, read_museum(args.topic)))
+    found = asyncio.run(QUESTIONS[args.what](args, read_museum(args.topic.resolve())))
     manifest = json.loads((args.release / "manifest.json").read_text(encoding="utf-8"))
     result = {
         "date": date.today().isoformat(),

@@ -21,6 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from topics.names import SUBJECT, Names
 from topics.text import comparable
+from topics.vectors import QuickVectors
 
 LONGEST = 2000
 """Characters looked at from either end of a question; what stands between them cannot be its demand."""
@@ -102,6 +103,7 @@ class QuestionFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         common: dict[str, Any] = {"sublinear_tf": True, "dtype": np.float32}
         self.words_ = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"\w+", min_df=2, **common).fit(seen)
         self.letters_ = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), min_df=3, **common).fit(seen)
+        self.vectors_ = QuickVectors(self.words_, self.letters_)
         counts = Counter(word for text in seen for word in set(text.split()))
         self.common_ = {w for w, n in counts.items() if n >= max(self.common * len(seen), 2)} | {SUBJECT}
         own: dict[str, set[str]] = {}
@@ -127,7 +129,7 @@ class QuestionFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 named, np.log1p(len(words)) / 4, count, share, count * (not named), share * (not named),
                 len(words) <= 5 and not named, len(words) > 8 and not named, not words,
             )  # fmt: skip
-        return hstack([self.words_.transform(seen), self.letters_.transform(seen), csr_matrix(numbers)]).tocsr()
+        return hstack([self.vectors_.of(seen), csr_matrix(numbers)], format="csr")
 
     def state(self) -> dict[str, Any]:
         """What was learned, as plain strings and arrays: small on disk and quick to read."""
@@ -155,6 +157,7 @@ class QuestionFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             analyzer="char_wb", ngram_range=(2, 4), vocabulary=state["letters"].split("\n"), **options
         )
         made.words_.idf_, made.letters_.idf_ = state["words_idf"], state["letters_idf"]
+        made.vectors_ = QuickVectors(made.words_, made.letters_)
         return made
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import re
 import time
@@ -181,13 +182,13 @@ class Guide:
 
     async def _tell(self, ask: Ask, language: str) -> _Told:
         """Three cases by confidence: the museum's words, generated and checked words, or a question back."""
-        matches = self.evidence.search(ask.question, language)
+        matches = self.evidence.search(ask.question, language, 1)
         best = matches[0] if matches else None
         cutoffs = self.evidence.confidence
         if best and self.bench_tokens:
             return await self._generate(ask, matches, language)
         if best is None or best.confidence < cutoffs.likely:
-            return self._ask_back(matches, language)
+            return self._ask_back(self.evidence.search(ask.question, language), language)
         if best.confidence >= cutoffs.sure and self.answering == "curated-first":
             return self._curated(best.row, ask)
         return await self._generate(ask, matches, language)
@@ -269,13 +270,17 @@ class Guide:
         try:
             for language in self.topic.languages:
                 for question in self._opening(language):
-                    matches = self.evidence.search(question, language)
+                    matches = self.evidence.search(question, language, 1)
                     await self._shared(Ask(question, language=language), matches, language, "warm")
         except (EngineBusy, EngineTimeout) as error:
             log.info("warming ended early: %s", error)
 
     def _opening(self, language: str) -> list[str]:
-        return self.topic.opening_questions(self.evidence.rows, language, 3)
+        return self._openings[language]
+
+    @functools.cached_property
+    def _openings(self) -> dict[str, list[str]]:
+        return {code: self.topic.opening_questions(self.evidence.rows, code, 3) for code in self.topic.languages}
 
     def _follow_ups(self, row: Row, ask: Ask) -> list[str]:
         asked = {fact.id for turn in ask.history if (fact := self.evidence.exact(turn.question, row.lang))}

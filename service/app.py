@@ -20,6 +20,7 @@ from service import openai
 from service.admission import Admission
 from service.answering import Guide
 from service.cache import AnswerCache
+from service.document import document
 from service.door import Door, Keys
 from service.engine import Engine, ScriptedEngine
 from service.errors import Problem
@@ -27,6 +28,7 @@ from service.keeper import Keeper
 from service.metrics import Metrics
 from service.remote_engine import RemoteEngine
 from service.routes import router
+from service.schemas import AskBody, ProblemReply
 from service.settings import Settings
 from service.state import State
 from service.tracing import NO_TRACES, open_traces
@@ -38,6 +40,8 @@ from topics.release import check_release, find_release
 from topics.topic import load_topic
 
 log = logging.getLogger(__name__)
+BODIES = (AskBody, ProblemReply, openai.ChatBody, openai.ErrorReply)
+"""What travels beside what FastAPI finds in the routes by itself."""
 _BENCH_TOKENS = 48
 """Length of an answer under DOCENT_BENCH: about that of a museum's answer."""
 
@@ -116,6 +120,7 @@ def build_app(settings: Settings, *, engine: Engine | None = None) -> FastAPI:
     )
     app.include_router(router)
     app.include_router(openai.router)
+    app.openapi = lambda: document(app, *BODIES)  # type: ignore[method-assign]
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(openai.OpenAIProblem, _openai_problem)
     app.add_exception_handler(HTTPException, _http_error)

@@ -10,9 +10,9 @@ NO_TRACES = NoOpTracer()
 
 
 def open_traces(endpoint: str) -> tuple[Tracer, Callable[[], None]]:
-    """A tracer that sends to an OTLP collector over HTTP, and what sends the last of it at the end.
+    """A tracer that sends to the OTLP collector at `endpoint`, over HTTP, and what sends the last of it at the end.
 
-    Without an endpoint it does nothing. The exporter reads the other usual `OTEL_*` variables itself.
+    Without an endpoint it does nothing. OpenTelemetry reads its other usual `OTEL_*` variables itself.
     """
     if not endpoint:
         return NO_TRACES, lambda: None
@@ -24,5 +24,5 @@ def open_traces(endpoint: str) -> tuple[Tracer, Callable[[], None]]:
     # OTEL_SERVICE_NAME, where it is set, outweighs ours.
     resource = Resource({SERVICE_NAME: "docent"}).merge(OTELResourceDetector().detect())
     provider = TracerProvider(resource=resource)
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces")))
     return provider.get_tracer("docent"), provider.shutdown

@@ -21,6 +21,7 @@ from sklearn.svm import LinearSVC
 from topics.policy import Policy, read_policies
 from topics.questions import OffTopic, Row, read_off_topic
 from topics.topic import HERE, Topic
+from topics.vectors import QuickVectors
 
 NEAR = -0.2
 """Distance from a policy's boundary from which on it is meant (docs/decisions/0013-decided-answers.md)."""
@@ -43,6 +44,7 @@ class Recogniser:
         """`weights` (features, policies) and `bias` (policies,) as `fit` learns them."""
         self.words, self.letters, self.names = words, letters, names
         self.weights, self.bias = sparse.csr_array(weights), np.asarray(bias)
+        self._vectors = QuickVectors(words, letters)
 
     @classmethod
     def fit(cls, texts: Sequence[str], names: Sequence[str]) -> Recogniser:
@@ -59,8 +61,7 @@ class Recogniser:
 
     def best(self, text: str) -> tuple[str, float]:
         """The policy whose boundary the text is furthest beyond, and how far."""
-        row = sparse.hstack([self.words.transform([text]), self.letters.transform([text])]).tocsr()
-        scores = (sparse.csr_array(row) @ self.weights).toarray()[0] + self.bias
+        scores = (self._vectors.of([text]) @ self.weights).toarray()[0] + self.bias
         return self.names[int(scores.argmax())], float(scores.max())
 
     def save(self, path: Path) -> None:

@@ -14,17 +14,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from topics.questions import Row
 from topics.text import normalise
 from topics.topic import Topic
+from topics.vectors import QuickVectors
 
 Floats = NDArray[np.float64]
 SHOWN = 3
 """Facts offered in `Do you mean …?`."""
+_NEIGHBOURS = 60
+"""Facts kept as the neighbours of one."""
 
 
 class Match(NamedTuple):
@@ -70,6 +72,7 @@ class Evidence:
         self._by_key = {(r.id, r.lang): r for r in self.rows}
         self._languages = _LanguageGuess(self.rows, topic.languages)
         self._exact = {(normalise(w), r.lang): r.id for r in reversed(self.rows) for w in r.wordings()}
+        self._neighbours: dict[tuple[str, str], list[Row]] = {}
 
     def exact(self, question: str, language: str) -> Row | None:
         """The fact that the museum itself asks for in these very words, in any of its languages, told in `language`."""
@@ -87,6 +90,8 @@ class Evidence:
         A question in another of the topic's languages is matched there and answered through the fact's id.
         """
         exact = self.exact(question, language)
+        if exact and count == 1:
+            return [Match(exact, 1.0)]
         asked_in = self.language(question)
         order, scores = self._index.rank(question, asked_in)
         if not len(order):
@@ -107,10 +112,14 @@ class Evidence:
 
     def near(self, row: Row, count: int = 4) -> list[Row]:
         """Facts next to a fact, for follow-up suggestions: the same article first, then the most alike."""
-        order, _ = self._index.rank(f"{row.question} {row.answer}", row.lang)
-        others = [self.rows[i] for i in order if self.rows[i].id != row.id]
+        if (row.id, row.lang) not in self._neighbours:
+            order, _ = self._index.rank(f"{row.question} {row.answer}", row.lang)
+            self._neighbours[row.id, row.lang] = [self.rows[i] for i in order if self.rows[i].id != row.id][
+                :_NEIGHBOURS
+            ]
         article = row.source.partition("#")[0]
-        return sorted(others[: count * 3], key=lambda r: r.source.partition("#")[0] != article)[:count]
+        others = self._neighbours[row.id, row.lang][: count * 3]
+        return sorted(others, key=lambda r: r.source.partition("#")[0] != article)[:count]
 
     def save(self, folder: Path) -> None:
         """Writes `facts.jsonl` and `evidence.json`; no pickle, `load` builds the index again."""
@@ -141,15 +150,13 @@ class _Index:
         self.words = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"\w+", **options).fit(facts)
         self.letters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), **options).fit(facts)
         # Features by texts: a question then costs only the postings of its own n-grams, not the whole matrix.
-        self.facts = self._vectors(facts).T.tocsr()
-        self.wordings = self._vectors([text for _, text in wordings]).T.tocsr()
-
-    def _vectors(self, texts: Sequence[str]) -> sparse.csr_array:
-        return sparse.csr_array(sparse.hstack([self.words.transform(texts), self.letters.transform(texts)]).tocsr())
+        self.vectors = QuickVectors(self.words, self.letters)
+        self.facts = self.vectors.of(facts).T.tocsr()
+        self.wordings = self.vectors.of([text for _, text in wordings]).T.tocsr()
 
     def rank(self, question: str, language: str) -> tuple[NDArray[np.int64], Floats]:
         """Row numbers of one language, best first, and their scores."""
-        vector = self._vectors([self.match_text(question)])
+        vector = self.vectors.of([self.match_text(question)])
         whole = (vector @ self.facts).toarray().ravel() / 2
         single = (vector @ self.wordings).toarray().ravel() / 2
         nearest = np.zeros(len(whole))
@@ -169,14 +176,15 @@ class _LanguageGuess:
         labels = [r.lang for r in rows for _ in (*r.wordings(), r.answer)]
         self.model: LogisticRegression | None = None
         if len(set(labels)) > 1:
-            self.vectors = TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 3), sublinear_tf=True)
+            letters = TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 3), sublinear_tf=True)
             self.model = LogisticRegression(C=20, class_weight="balanced", max_iter=300)
-            self.model.fit(self.vectors.fit_transform(texts), labels)
+            self.model.fit(letters.fit_transform(texts), labels)
+            self.vectors = QuickVectors(letters)
 
     def guess(self, text: str) -> str:
         if self.model is None or not text.strip():
             return self.first
-        return str(self.model.predict(self.vectors.transform([text]))[0])
+        return str(self.model.predict(self.vectors.of([text]))[0])
 
 
 def calibrate(

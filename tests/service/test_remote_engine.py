@@ -94,6 +94,16 @@ async def test_after_the_first_word_nobody_stands_in(two: TwoServers) -> None:
         assert two.engine.running == 0
 
 
+async def test_closing_stops_the_work_at_the_server(two: TwoServers) -> None:
+    two.left.engine.word_s = two.right.engine.word_s = 0.05
+    async with started(two):
+        words = two.engine.stream(QUESTION, ASK)
+        await anext(words)
+        assert two.left.engine.running + two.right.engine.running == 1
+        await words.aclose()
+        await until(lambda: two.left.engine.running + two.right.engine.running == 0)
+
+
 async def test_a_request_that_is_refused_is_not_tried_elsewhere(two: TwoServers) -> None:
     async with started(two):
         two.left.mood = two.right.mood = "refusing"
