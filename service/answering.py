@@ -164,8 +164,10 @@ class Guide:
         return self.gate.decide(ask.question, ask.history)
 
     def _policy(self, ask: Ask, language: str) -> Policy | None:
-        policy = self.decided.match(ask.question)
-        return policy if policy and (policy.help or not self.evidence.exact(ask.question, language)) else None
+        # The museum's own wording means what it says, unless an example of help says the very same.
+        own = self.evidence.exact(ask.question, language) is not None
+        policy = self.decided.match(ask.question, word_for_word=own)
+        return policy if policy and (policy.help or not own) else None
 
     def _decided(self, policy: Policy, language: str) -> _Told:
         """The museum's decided words; a visitor in need is not offered questions."""

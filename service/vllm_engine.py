@@ -18,6 +18,10 @@ from topics.prompt import Message, render_within
 if TYPE_CHECKING:
     from vllm.v1.engine.async_llm import AsyncLLM
 
+_TOKENS_A_PIECE = 16
+"""After its first token a generation reports every so many: nobody sees words before the check has seen all of them,
+and each report costs the event loop as much as a token costs the engine."""
+
 
 class VllmEngine:
     """Serves a folder of merged weights; the prompt is rendered here, with the tokenizer of the training run."""
@@ -60,6 +64,7 @@ class VllmEngine:
             # Compiling takes a minute and gains nothing on a small model; on a GPU it pays.
             enforce_eager=current_platform.is_cpu(),
             disable_log_stats=True,
+            stream_interval=_TOKENS_A_PIECE,
         )
         return AsyncLLM.from_engine_args(arguments)
 

@@ -7,7 +7,7 @@ Confidence is calibrated on the museum's own wordings, each left out in turn, an
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -180,11 +180,24 @@ class _LanguageGuess:
             self.model = LogisticRegression(C=20, class_weight="balanced", max_iter=300)
             self.model.fit(letters.fit_transform(texts), labels)
             self.vectors = QuickVectors(letters)
+            self.own = _only(zip(map(normalise, texts), labels, strict=True))
 
     def guess(self, text: str) -> str:
         if self.model is None or not text.strip():
             return self.first
-        return str(self.model.predict(self.vectors.of([text]))[0])
+        if own := self.own.get(normalise(text)):
+            return own
+        scores = (self.vectors.of([text]) @ self.model.coef_.T)[0] + self.model.intercept_
+        best = int(scores.argmax()) if len(scores) > 1 else int(scores[0] > 0)
+        return str(self.model.classes_[best])
+
+
+def _only(texts: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The language of each text that stands in one language alone."""
+    languages: dict[str, set[str]] = {}
+    for text, language in texts:
+        languages.setdefault(text, set()).add(language)
+    return {text: found.pop() for text, found in languages.items() if len(found) == 1}
 
 
 def calibrate(

@@ -5,6 +5,7 @@ A release carries `fingerprint(topic)`; the service refuses weights that were tr
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
@@ -61,14 +62,19 @@ def render(tokenizer: ChatTokenizer, conversation: list[Message]) -> list[int]:
 
     Visitors' text cannot open a role of its own: the tokenizer's special tokens are taken out of it first.
     """
-    special = sorted({*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()}, key=len, reverse=True)
-    pattern = re.compile("|".join(map(re.escape, special))) if special else None
+    pattern = _special(tokenizer)
     safe: list[Message] = [
         {"role": m["role"], "content": pattern.sub(" ", m["content"]) if pattern else m["content"]}
         for m in conversation
     ]
     ids: list[int] = tokenizer.apply_chat_template(safe, add_generation_prompt=True, tokenize=True, return_dict=False)
     return ids
+
+
+@functools.lru_cache(maxsize=8)
+def _special(tokenizer: ChatTokenizer) -> re.Pattern[str] | None:
+    special = sorted({*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()}, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, special))) if special else None
 
 
 def render_within(tokenizer: ChatTokenizer, conversation: list[Message], room: int) -> list[int]:
