@@ -12,6 +12,7 @@ Starts and ends what it measures, on free ports of this machine. Every sub-comma
   declined     how long a declined question takes at 50 a second
   overload     ten times as many questions as the engine can answer: what is answered, what is turned away and when
   soak         half load for long: memory and open files of the service
+  leave        how soon the service stops working for a visitor who has gone, streaming or not
   kill         kill -9 of the engine's process under load: who is answered, and when the service is ready again
 """
 
@@ -43,11 +44,20 @@ import aiohttp
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 TOKENS = 48
-Asking = Callable[[str], Awaitable[str]]
-"""Asks a question and gives how it ended."""
 
 
 # What is asked
+
+
+class Question(NamedTuple):
+    """What is asked, and the museum note that goes with it; none where it is off topic."""
+
+    text: str
+    note: str | None
+
+
+Asking = Callable[[Question], Awaitable[str]]
+"""Asks a question and gives how it ended."""
 
 
 class Museum(NamedTuple):
@@ -72,16 +82,30 @@ def read_museum(topic: Path) -> Museum:
     )
 
 
-def mixed(museum: Museum, off_share: float, *, zipf: bool = False) -> Iterator[str]:
-    """Questions without end; with `zipf`, some of 200 are asked far more often than others."""
+def mixed(museum: Museum, off_share: float, *, zipf: bool = False) -> Iterator[Question]:
+    """Questions without end, every second one with a slip of the finger; with `zipf`, as visitors tap them: word for
+    word, and some of 200 far more often than others.
+    """
     chance = random.Random(1)
     ours = chance.sample(sorted(museum.notes), min(200, len(museum.notes)))
     weights = [1 / rank if zipf else 1.0 for rank in range(1, len(ours) + 1)]
     while True:
         if chance.random() < off_share:
-            yield chance.choice(museum.off_topic)
+            yield Question(chance.choice(museum.off_topic), None)
         else:
-            yield chance.choices(ours, weights)[0]
+            question = chance.choices(ours, weights)[0]
+            as_it_stands = zipf or chance.random() < 0.5
+            yield Question(question if as_it_stands else slipped(question, chance), museum.notes[question])
+
+
+def slipped(question: str, chance: random.Random) -> str:
+    """Two neighbouring letters of a long word changed places."""
+    words = question.split(" ")
+    at = max(range(len(words)), key=lambda i: len(words[i]))
+    letter = chance.randrange(1, max(len(words[at]) - 2, 2))
+    word = words[at]
+    words[at] = word[:letter] + word[letter : letter + 2][::-1] + word[letter + 2 :]
+    return " ".join(words)
 
 
 # What is measured
@@ -149,8 +173,8 @@ async def visitors(limit_s: float = 60) -> AsyncIterator[aiohttp.ClientSession]:
 
 
 def ask_service(session: aiohttp.ClientSession, url: str) -> Asking:
-    async def ask(question: str) -> str:
-        async with session.post(f"{url}/ask", json={"question": question}) as reply:
+    async def ask(question: Question) -> str:
+        async with session.post(f"{url}/ask", json={"question": question.text}) as reply:
             body = await reply.json(content_type=None)
             if reply.status != 200:
                 return str(reply.status)
@@ -160,9 +184,8 @@ def ask_service(session: aiohttp.ClientSession, url: str) -> Asking:
 
 
 def ask_vllm(session: aiohttp.ClientSession, url: str, museum: Museum) -> Asking:
-    async def ask(question: str) -> str:
-        note = museum.notes.get(question)
-        content = f"Museum notes:\n- {note}\n\n{question}" if note else question
+    async def ask(question: Question) -> str:
+        content = f"Museum notes:\n- {question.note}\n\n{question.text}" if question.note else question.text
         said = [{"role": "system", "content": museum.persona}, {"role": "user", "content": content}]
         body = {"model": "weights", "messages": said, "max_tokens": TOKENS, "temperature": 0, "ignore_eos": True}
         async with session.post(f"{url}/v1/chat/completions", json=body) as reply:
@@ -202,7 +225,7 @@ def percentiles(values: Sequence[float]) -> dict[str, float]:
     return {k: round(ordered[min(int(share * len(ordered)), len(ordered) - 1)], 2) for k, share in at.items()}
 
 
-async def closed_loop(ask: Asking, questions: Iterator[str], at_once: int, seconds: float) -> Round:
+async def closed_loop(ask: Asking, questions: Iterator[Question], at_once: int, seconds: float) -> Round:
     """`at_once` visitors, each asking again as soon as it is answered."""
     ended: Counter[str] = Counter()
     ms: dict[str, list[float]] = {}
@@ -219,12 +242,12 @@ async def closed_loop(ask: Asking, questions: Iterator[str], at_once: int, secon
     return Round(time.perf_counter() - start, ended, ms)
 
 
-async def paced(ask: Asking, questions: Iterator[str], a_second: float, seconds: float) -> Round:
+async def paced(ask: Asking, questions: Iterator[Question], a_second: float, seconds: float) -> Round:
     """A new visitor at a steady pace, whether or not the ones before are answered."""
     ended: Counter[str] = Counter()
     ms: dict[str, list[float]] = {}
 
-    async def visitor(question: str) -> None:
+    async def visitor(question: Question) -> None:
         asked = time.perf_counter()
         how = await ask(question)
         ended[how] += 1
@@ -239,7 +262,7 @@ async def paced(ask: Asking, questions: Iterator[str], a_second: float, seconds:
 
 
 async def side_by_side(
-    ours: Asking, theirs: Asking, questions: Callable[[], Iterator[str]], at_once: int, args: argparse.Namespace
+    ours: Asking, theirs: Asking, questions: Callable[[], Iterator[Question]], at_once: int, args: argparse.Namespace
 ) -> dict[str, Any]:
     """Both in turns, so that a slow moment of the machine meets both; the ratio is the median of the turns'."""
     for ask in (ours, theirs):
@@ -358,6 +381,35 @@ def children(pid: int) -> list[int]:
     return found + [grandchild for child in found for grandchild in children(child)]
 
 
+async def leave(args: argparse.Namespace, museum: Museum) -> Any:
+    """Sixteen others keep the engine busy, so that an answer takes longer than the visitor stays."""
+    found: dict[str, list[float]] = {"application/json": [], "text/event-stream": []}
+    async with service(args, DOCENT_BENCH="1") as (url, _), visitors() as session:
+        ask, questions = ask_service(session, url), mixed(museum, 0.0)
+        others = asyncio.create_task(closed_loop(ask, mixed(museum, 0.0), 16, args.seconds))
+        while not others.done():
+            for accept, ms in found.items():
+                before = await cancellations(session, url)
+                try:
+                    async with asyncio.timeout(0.1):
+                        asked = {"json": {"question": next(questions).text}, "headers": {"Accept": accept}}
+                        async with session.post(f"{url}/ask", **asked) as reply:
+                            await reply.read()
+                    continue  # answered too soon to leave
+                except TimeoutError:
+                    left = time.perf_counter()
+                while await cancellations(session, url) == before:
+                    await asyncio.sleep(0.002)
+                ms.append((time.perf_counter() - left) * 1000)
+        await others
+    return {accept: {"n": len(ms), "ms": percentiles(ms)} for accept, ms in found.items()}
+
+
+async def cancellations(session: aiohttp.ClientSession, url: str) -> float:
+    async with session.get(f"{url}/metrics") as reply:
+        return float(re.search(r"^docent_cancellations_total (\S+)$", await reply.text(), re.MULTILINE)[1])  # type: ignore[index]
+
+
 async def kill(args: argparse.Namespace, museum: Museum) -> Any:
     async with service(args, DOCENT_BENCH="1") as (url, pid), visitors() as session:
         ask = ask_service(session, url)
@@ -382,7 +434,7 @@ async def is_ready(session: aiohttp.ClientSession, url: str) -> bool:
         return reply.status == 200
 
 
-QUESTIONS = {f.__name__: f for f in (throughput, mix, declined, overload, soak, kill)}
+QUESTIONS = {f.__name__: f for f in (throughput, mix, declined, overload, soak, leave, kill)}
 
 
 def main() -> None:
