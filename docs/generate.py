@@ -36,7 +36,8 @@ def _table(prefix: str, settings: type[BaseSettings]) -> str:
     lines = ["| name | default | |", "|---|---|---|"]
     for name, field in settings.model_fields.items():
         default = "" if field.default is None else f"`{field.default}`"
-        lines.append(f"| `{prefix}{name.upper()}` | {default} | {' '.join((field.description or '').split())} |")
+        variable = field.validation_alias or f"{prefix}{name.upper()}"
+        lines.append(f"| `{variable}` | {default} | {' '.join((field.description or '').split())} |")
     return "\n".join(lines)
 
 
@@ -45,13 +46,14 @@ def http_page() -> str:
     from fastapi import FastAPI
 
     from service import openai
+    from service.app import BODIES
+    from service.document import document
     from service.routes import router
-    from service.schemas import AskBody
 
     app = FastAPI(title="Docent")
     app.include_router(router)
     app.include_router(openai.router)
-    schema = app.openapi()
+    schema = document(app, *BODIES)
     parts = [
         HEAD,
         "# HTTP\n",
@@ -64,11 +66,7 @@ def http_page() -> str:
         for method, operation in methods.items():
             parts.append(f"## {method.upper()} {path}\n\n{operation.get('description', '')}\n")
     parts.append("## GET /metrics\n\nPrometheus metrics.\n")
-    for name, table in {
-        "AskBody": AskBody.model_json_schema(),
-        "ChatBody": openai.ChatBody.model_json_schema(),
-        **schema["components"]["schemas"],
-    }.items():
+    for name, table in sorted(schema["components"]["schemas"].items()):
         if name not in ("HTTPValidationError", "ValidationError"):
             parts.append(f"### {name}\n\n{_fields(table)}\n")
     return "\n".join(parts)

@@ -22,6 +22,7 @@ from sklearn.utils.validation import check_is_fitted
 from gatekeeper.neighbours import Neighbours
 from topics.names import SUBJECT, Names
 from topics.text import comparable
+from topics.vectors import QuickVectors
 
 LONGEST = 2000
 """Characters looked at from either end of a question; what stands between them cannot be its demand."""
@@ -123,6 +124,7 @@ class QuestionFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         common: dict[str, Any] = {"sublinear_tf": True, "dtype": np.float32}
         self.words_ = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"\w+", min_df=2, **common).fit(seen)
         self.letters_ = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), min_df=3, **common).fit(seen)
+        self.vectors_ = QuickVectors(self.words_, self.letters_)
         counts = Counter(word for text in seen for word in set(text.split()))
         self.common_ = {w for w, n in counts.items() if n >= max(self.common * len(seen), 2)} | {SUBJECT}
         own: dict[str, set[str]] = {}
@@ -136,7 +138,7 @@ class QuestionFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return {f: {w for w in words if in_facts[w] == 1 and not in_writing[w]} for f, words in own.items()}
 
     def _ngrams(self, seen: Sequence[str]) -> csr_matrix:
-        return hstack([self.words_.transform(seen), self.letters_.transform(seen)]).tocsr()
+        return csr_matrix(self.vectors_.of(seen))
 
     def _table(
         self, seen: Sequence[str], ngrams: csr_matrix, near: NDArray[Any], not_known: Sequence[set[str]] | None
@@ -182,6 +184,7 @@ class QuestionFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             analyzer="char_wb", ngram_range=(2, 4), vocabulary=state["letters"].split("\n"), **options
         )
         made.words_.idf_, made.letters_.idf_ = state["words_idf"], state["letters_idf"]
+        made.vectors_ = QuickVectors(made.words_, made.letters_)
         made.neighbours_ = Neighbours.from_state(state["neighbours"])
         return made
 

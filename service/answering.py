@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import re
 import time
@@ -12,6 +13,8 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from opentelemetry.trace import Span, Tracer, use_span
+
 from gatekeeper import TopicFilter, Verdict
 from service.admission import Admission
 from service.cache import AnswerCache
@@ -19,6 +22,7 @@ from service.engine import Engine, Purpose, Sampling
 from service.errors import EngineBusy, EngineError, EngineTimeout, Resting
 from service.metrics import Metrics
 from service.schemas import AskReply, GateView, Origin, Outcome, Source, Timings
+from service.tracing import NO_TRACES
 from topics.articles import Article, passage
 from topics.check import Check, check
 from topics.decided import Decided
@@ -98,15 +102,28 @@ class Guide:
     admission: Admission
     cache: AnswerCache
     deadline_s: float = 8.0
+    bench_tokens: int | None = None
+    """Benchmarks: the model answers every on-topic question, in exactly so many tokens."""
+    tracer: Tracer = NO_TRACES
 
     async def answer(self, ask: Ask) -> AsyncGenerator[Event, None]:
         """Yields `Meta`, then words, then one `Done`. Closing it stops the engine's work.
 
         Raises Resting when there is nothing the museum can say.
         """
+        span = self.tracer.start_span("question")
+        try:
+            async with contextlib.aclosing(self._answer(ask, span)) as story:
+                async for event in story:
+                    yield event
+        finally:
+            span.end()
+
+    async def _answer(self, ask: Ask, span: Span) -> AsyncGenerator[Event, None]:
         clock = _Clock()
         language = ask.language or self.evidence.language(ask.question)
-        verdict = self._verdict(ask, language)
+        with use_span(span), self.tracer.start_as_current_span("gate"):
+            verdict = self._verdict(ask, language)
         self.metrics.gate_s.observe(clock.seconds())
         timings = Timings(gate_ms=clock.ms())
         meta = Meta(
@@ -114,15 +131,8 @@ class Guide:
         )
         yield meta
 
-        if policy := self._policy(ask, language):
-            told = self._decided(policy, language)
-        elif verdict.on_topic:
-            told = await self._tell(ask, language)
-        elif verdict.doubtful:
-            told = self._in_doubt(ask, verdict, language)
-        else:
-            told = self._turn_away(ask, verdict, language)
-
+        with use_span(span):
+            told = await self._told(ask, verdict, language)
         timings.first_word_ms = clock.ms()
         self.metrics.first_word_s.observe(clock.seconds())
         for sentence in _sentences(told.answer):
@@ -135,7 +145,17 @@ class Guide:
             "score": round(verdict.score, 2), "characters": len(ask.question), "total_ms": round(timings.total_ms),
         }  # fmt: skip
         log.info("answered %s", " ".join(f"{k}={v}" for k, v in fields.items()), extra=fields)
+        span.set_attributes({f"docent.{k}": v for k, v in fields.items()})
         yield Done(self._reply(told, meta, language, timings))
+
+    async def _told(self, ask: Ask, verdict: Verdict, language: str) -> _Told:
+        if policy := self._policy(ask, language):
+            return self._decided(policy, language)
+        if verdict.on_topic:
+            return await self._tell(ask, language)
+        if verdict.doubtful:
+            return self._in_doubt(ask, verdict, language)
+        return self._turn_away(ask, verdict, language)
 
     def _verdict(self, ask: Ask, language: str) -> Verdict:
         # The museum's own wording is its own subject, whatever a classifier makes of it.
@@ -144,8 +164,10 @@ class Guide:
         return self.gate.decide(ask.question, ask.history)
 
     def _policy(self, ask: Ask, language: str) -> Policy | None:
-        policy = self.decided.match(ask.question)
-        return policy if policy and (policy.help or not self.evidence.exact(ask.question, language)) else None
+        # The museum's own wording means what it says, unless an example of help says the very same.
+        own = self.evidence.exact(ask.question, language) is not None
+        policy = self.decided.match(ask.question, word_for_word=own)
+        return policy if policy and (policy.help or not own) else None
 
     def _decided(self, policy: Policy, language: str) -> _Told:
         """The museum's decided words; a visitor in need is not offered questions."""
@@ -169,11 +191,13 @@ class Guide:
 
     async def _tell(self, ask: Ask, language: str) -> _Told:
         """Three cases by confidence: the museum's words, generated and checked words, or a question back."""
-        matches = self.evidence.search(ask.question, language)
+        matches = self.evidence.search(ask.question, language, 1)
         best = matches[0] if matches else None
         cutoffs = self.evidence.confidence
+        if best and self.bench_tokens:
+            return await self._generate(ask, matches, language)
         if best is None or best.confidence < cutoffs.likely:
-            return self._ask_back(matches, language)
+            return self._ask_back(self.evidence.search(ask.question, language), language)
         if best.confidence >= cutoffs.sure and self.answering == "curated-first":
             return self._curated(best.row, ask)
         return await self._generate(ask, matches, language)
@@ -219,16 +243,27 @@ class Guide:
     async def _generated(self, ask: Ask, notes: Sequence[str], sampling: Sampling, purpose: Purpose) -> str:
         """Raises EngineError: EngineBusy at once, EngineTimeout after the deadline."""
         conversation = messages(self.topic, ask.question, evidence=notes, history=ask.history)
+        clock = _Clock()
         try:
-            async with asyncio.timeout(self.deadline_s), self.admission.place():
+            async with asyncio.timeout(self.deadline_s), contextlib.AsyncExitStack() as held:
+                with self.tracer.start_as_current_span("queue"):
+                    await held.enter_async_context(self.admission.place())
+                self.metrics.queue_s.observe(clock.seconds())
                 self.metrics.engine_requests.labels(purpose).inc()
-                async with contextlib.aclosing(self.engine.stream(conversation, sampling)) as words:
-                    return "".join([word async for word in words]).strip()
+                with self.tracer.start_as_current_span("engine"):
+                    words = await held.enter_async_context(
+                        contextlib.aclosing(self.engine.stream(conversation, sampling))
+                    )
+                    text = "".join([word async for word in words]).strip()
         except TimeoutError as error:
             raise EngineTimeout(f"no whole answer within {self.deadline_s} s") from error
+        self.metrics.answer_tokens.inc(self.engine.count_tokens(text))
+        return text
 
     def _sampling(self, ask: Ask) -> Sampling:
         ours = self.topic.generation
+        if self.bench_tokens:
+            return Sampling(self.bench_tokens, 0.0, fixed=True)
         return Sampling(
             min(ask.max_tokens or ours.max_tokens, ours.max_tokens),
             ours.temperature if ask.temperature is None else ask.temperature,
@@ -244,13 +279,17 @@ class Guide:
         try:
             for language in self.topic.languages:
                 for question in self._opening(language):
-                    matches = self.evidence.search(question, language)
+                    matches = self.evidence.search(question, language, 1)
                     await self._shared(Ask(question, language=language), matches, language, "warm")
         except (EngineBusy, EngineTimeout) as error:
             log.info("warming ended early: %s", error)
 
     def _opening(self, language: str) -> list[str]:
-        return self.topic.opening_questions(self.evidence.rows, language, 3)
+        return self._openings[language]
+
+    @functools.cached_property
+    def _openings(self) -> dict[str, list[str]]:
+        return {code: self.topic.opening_questions(self.evidence.rows, code, 3) for code in self.topic.languages}
 
     def _follow_ups(self, row: Row, ask: Ask) -> list[str]:
         asked = {fact.id for turn in ask.history if (fact := self.evidence.exact(turn.question, row.lang))}

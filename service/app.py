@@ -6,10 +6,12 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from limits import parse
+from opentelemetry.trace import Tracer
 from starlette.exceptions import HTTPException
 
 from gatekeeper import TopicFilter
@@ -18,14 +20,18 @@ from service import openai
 from service.admission import Admission
 from service.answering import Guide
 from service.cache import AnswerCache
+from service.document import document
 from service.door import Door, Keys
 from service.engine import Engine, ScriptedEngine
 from service.errors import Problem
 from service.keeper import Keeper
 from service.metrics import Metrics
+from service.remote_engine import RemoteEngine
 from service.routes import router
+from service.schemas import AskBody, ProblemReply
 from service.settings import Settings
 from service.state import State
+from service.tracing import NO_TRACES, open_traces
 from service.vllm_engine import VllmEngine
 from topics.articles import read_articles
 from topics.decided import Decided
@@ -34,16 +40,34 @@ from topics.release import check_release, find_release
 from topics.topic import load_topic
 
 log = logging.getLogger(__name__)
+BODIES = (AskBody, ProblemReply, openai.ChatBody, openai.ErrorReply)
+"""What travels beside what FastAPI finds in the routes by itself."""
+_BENCH_TOKENS = 48
+"""Length of an answer under DOCENT_BENCH: about that of a museum's answer."""
 
 
-def build_guide(settings: Settings, engine: Engine | None = None) -> Guide:
+def build_engine(settings: Settings, weights: Path) -> Engine:
+    """The engine that `DOCENT_ENGINE` names, not started yet."""
+    if settings.engine == "local":
+        return VllmEngine(weights, kv_cache_gib=settings.kv_cache_gib, context_tokens=settings.context_tokens)
+    if settings.engine == "scripted":
+        return ScriptedEngine()
+    return RemoteEngine(
+        settings.engine_urls,
+        weights,
+        key=settings.engine_key.get_secret_value(),
+        model=settings.engine_model,
+        context_tokens=settings.context_tokens,
+        silence_s=settings.answer_deadline_s / 3,  # time for another one before the deadline
+    )
+
+
+def build_guide(settings: Settings, engine: Engine | None = None, tracer: Tracer = NO_TRACES) -> Guide:
     """The guide of a release. Raises TopicError, ReleaseError or GateError with the command that mends it."""
     topic = load_topic(settings.topic)
     folder = find_release(topic, settings.release)
     manifest = check_release(topic, folder)
-    if engine is None:
-        local = settings.engine == "local"
-        engine = VllmEngine(folder / "weights", kv_cache_gib=settings.kv_cache_gib) if local else ScriptedEngine()
+    engine = engine or build_engine(settings, folder / "weights")
     evidence = Evidence.load(topic, folder)
     encoder = load_encoder(settings.gate_encoder) if settings.gate_encoder else None
     metrics = Metrics()
@@ -61,14 +85,17 @@ def build_guide(settings: Settings, engine: Engine | None = None) -> Guide:
         articles=read_articles(topic.folder / "sources"),
         metrics=metrics,
         admission=admission,
-        cache=AnswerCache(settings.cached_answers, metrics),
+        cache=AnswerCache(0 if settings.bench else settings.cached_answers, metrics),
         deadline_s=settings.answer_deadline_s,
+        tracer=tracer,
+        bench_tokens=_BENCH_TOKENS if settings.bench else None,
     )
 
 
 def build_app(settings: Settings, *, engine: Engine | None = None) -> FastAPI:
     """The service. `engine` replaces the configured one. Raises what `build_guide` raises."""
-    guide = build_guide(settings, engine)
+    tracer, send_last_traces = open_traces(settings.traces)
+    guide = build_guide(settings, engine, tracer)
     state = State(guide, Keeper(guide, stall_s=settings.stall_s), settings)
 
     @contextlib.asynccontextmanager
@@ -78,6 +105,7 @@ def build_app(settings: Settings, *, engine: Engine | None = None) -> FastAPI:
         keeping.cancel()
         await asyncio.gather(keeping, return_exceptions=True)
         await guide.engine.stop()
+        await asyncio.to_thread(send_last_traces)
 
     app = FastAPI(title="Docent", summary="A museum's own guide.", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.docent = state
@@ -87,11 +115,12 @@ def build_app(settings: Settings, *, engine: Engine | None = None) -> FastAPI:
         api_keys=Keys(settings.api_keys),
         kiosk_keys=Keys(settings.kiosk_keys),
         operator_keys=Keys(settings.operator_keys),
-        rate=parse(settings.rate_limit) if settings.rate_limit else None,
+        rate=parse(settings.rate_limit) if settings.rate_limit and not settings.bench else None,
         most_open=settings.open_questions,
     )
     app.include_router(router)
     app.include_router(openai.router)
+    app.openapi = lambda: document(app, *BODIES)  # type: ignore[method-assign]
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(openai.OpenAIProblem, _openai_problem)
     app.add_exception_handler(HTTPException, _http_error)
@@ -107,7 +136,7 @@ async def _problem(request: Request, error: Exception) -> JSONResponse:
 
 async def _openai_problem(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, openai.OpenAIProblem)
-    return JSONResponse(error.body, error.status)
+    return JSONResponse(error.body, error.status, {"Retry-After": "5"} if error.status == 503 else None)
 
 
 async def _http_error(request: Request, error: Exception) -> JSONResponse:

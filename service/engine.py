@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Sequence
@@ -19,6 +20,8 @@ class Sampling(NamedTuple):
 
     max_tokens: int
     temperature: float
+    fixed: bool = False
+    """Exactly `max_tokens`, wherever the model would end: for benchmarks."""
 
 
 class Engine(Protocol):
@@ -87,8 +90,9 @@ class ScriptedEngine:
             self.progress = time.monotonic()
         self.running += 1
         try:
-            words = self._reply(conversation).split(" ")[: sampling.max_tokens]
-            for number, word in enumerate(words):
+            words = self._reply(conversation).split(" ")
+            said = itertools.cycle(words) if sampling.fixed else words
+            for number, word in enumerate(itertools.islice(said, sampling.max_tokens)):
                 await asyncio.sleep(self.word_s)
                 self.progress = time.monotonic()
                 yield word if number == 0 else f" {word}"

@@ -43,6 +43,9 @@ class Metrics:
             "docent_cancellations", "Questions whose visitor left before the answer.", registry=self.registry
         )
         self.gate_s = Histogram("docent_gate_seconds", "Time of the gate.", buckets=_SECONDS, registry=self.registry)
+        self.queue_s = Histogram(
+            "docent_queue_seconds", "Time in line for the engine.", buckets=_SECONDS, registry=self.registry
+        )
         self.first_word_s = Histogram(
             "docent_first_word_seconds",
             "Time to the first word of an answer.",
@@ -51,6 +54,9 @@ class Metrics:
         )
         self.total_s = Histogram(
             "docent_answer_seconds", "Time to the whole answer.", buckets=_SECONDS, registry=self.registry
+        )
+        self.answer_tokens = Counter(
+            "docent_answer_tokens", "Tokens of generated answers, warming included.", registry=self.registry
         )
         self.ready = Gauge("docent_ready", "1 once the engine has produced a real token.", registry=self.registry)
         self.waiting = Gauge("docent_generations_waiting", "Questions in line for the engine.", registry=self.registry)

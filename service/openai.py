@@ -6,6 +6,7 @@ the topic's. What the guide cannot do is refused by the name of the field, in Op
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import time
@@ -17,12 +18,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from service.answering import Ask, Delta, Done, Event, Guide
+from service.document import fails, takes
 from service.errors import BadQuestion, Problem
 from service.reading import StateDep, as_ask, explain, read_json
 from service.schemas import AskBody, AskReply, EarlierTurn
 from service.streaming import VisitorLeft, unless_visitor_leaves
-
-router = APIRouter(prefix="/v1")
 
 
 class OpenAIProblem(Exception):
@@ -33,6 +33,26 @@ class OpenAIProblem(Exception):
         self.status = status
         kind = "invalid_request_error" if status < 500 else "server_error"
         self.body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+class ErrorDetail(BaseModel):
+    message: str
+    type: str
+    param: str | None = None
+    code: str | None = None
+
+
+class ErrorReply(BaseModel):
+    """What OpenAI's clients expect when something is wrong."""
+
+    error: ErrorDetail
+
+
+def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    return fails(ErrorReply, "application/json", *statuses)
+
+
+router = APIRouter(prefix="/v1", responses=_errors(401))
 
 
 class Part(BaseModel):
@@ -98,7 +118,7 @@ async def models(state: StateDep) -> dict[str, Any]:
     return {"object": "list", "data": [_model(state.guide)]}
 
 
-@router.get("/models/{name}")
+@router.get("/models/{name}", responses=_errors(404))
 async def model(name: str, state: StateDep) -> dict[str, Any]:
     """The museum's guide, by name."""
     _check_model(name, state.guide)
@@ -107,14 +127,10 @@ async def model(name: str, state: StateDep) -> dict[str, Any]:
 
 @router.post(
     "/chat/completions",
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {"schema": {"type": "object", "description": "ChatBody, see docs/http-api.md."}}
-            },
-        }
-    },
+    response_model=dict[str, Any],
+    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
+    | _errors(400, 404, 413, 415, 429, 503),
+    openapi_extra=takes(ChatBody),
 )
 async def chat_completions(request: Request, state: StateDep) -> Response:
     """Ask the guide in OpenAI's protocol, streaming or not."""
@@ -200,7 +216,7 @@ async def _chunks(guide: Guide, body: ChatBody, ask: Ask) -> AsyncIterator[Serve
         yield ServerSentEvent(data="[DONE]")
     except Problem as problem:
         yield _sse(OpenAIProblem(problem.status, str(problem)).body)
-    except GeneratorExit:
+    except (asyncio.CancelledError, GeneratorExit):
         guide.metrics.cancellations.inc()
         raise
 

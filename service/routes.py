@@ -10,24 +10,29 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sse_starlette import EventSourceResponse
 
 from service.answering import Ask, Done, Guide
+from service.document import fails, takes
 from service.errors import Problem
 from service.reading import StateDep, read_ask
 from service.schemas import AskBody, AskReply, LanguageView, PassageReply, ProblemReply, TopicReply
 from service.streaming import VisitorLeft, as_sse, unless_visitor_leaves
 from topics.articles import passage
 
-router = APIRouter()
+_Responses = dict[int | str, dict[str, Any]]
+
+
+def _problems(*statuses: int) -> _Responses:
+    return fails(ProblemReply, "application/problem+json", *statuses)
+
+
+_STREAM: _Responses = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
+router = APIRouter(responses=_problems(401))
 
 
 @router.post(
     "/ask",
     response_model=AskReply,
-    responses={
-        s: {"model": ProblemReply, "content": {"application/problem+json": {}}} for s in (400, 413, 415, 422, 503)
-    },
-    openapi_extra={
-        "requestBody": {"required": True, "content": {"application/json": {"schema": AskBody.model_json_schema()}}}
-    },
+    responses=_STREAM | _problems(400, 413, 415, 422, 429, 503),
+    openapi_extra=takes(AskBody),
 )
 async def ask(request: Request, state: StateDep) -> Response:
     """Ask the guide. With `Accept: text/event-stream` the answer comes as server-sent events."""
@@ -68,7 +73,7 @@ async def topic(state: StateDep) -> TopicReply:
 @router.get(
     "/sources/{id}",
     response_model=PassageReply,
-    responses={404: {"model": ProblemReply, "content": {"application/problem+json": {}}}},
+    responses=_problems(404),
 )
 async def source(id: str, state: StateDep) -> PassageReply:
     """The passage of the museum's article that a fact rests on."""
@@ -86,7 +91,7 @@ async def live() -> dict[str, bool]:
     return {"live": True}
 
 
-@router.get("/ready", responses={503: {"model": ProblemReply, "content": {"application/problem+json": {}}}})
+@router.get("/ready", responses=_problems(503))
 async def ready(state: StateDep) -> dict[str, Any]:
     """Green once the engine has produced a real token; red again when it stands still, died, or the service ends."""
     if not state.keeper.ready:

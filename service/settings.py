@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from limits import parse
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -21,6 +22,15 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def _split(value: str) -> list[str]:
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def _is_url(value: str) -> bool:
+    parts = urlsplit(value)
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
+
+
 class SettingsError(ValueError):
     """A setting is wrong; the message names it and what it may be."""
 
@@ -28,14 +38,22 @@ class SettingsError(ValueError):
 class Settings(BaseSettings):
     """Everything an operator may set. `docs/settings.md` is generated from this class."""
 
-    model_config = SettingsConfigDict(env_prefix="DOCENT_", frozen=True, use_attribute_docstrings=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix="DOCENT_", frozen=True, use_attribute_docstrings=True, extra="forbid", populate_by_name=True
+    )
 
     topic: str = "ho_chi_minh"
     """Name of a folder under `topics/`, or the path of one."""
     release: str = "live"
     """Name of a release of the topic, or the path of one."""
-    engine: Literal["local", "scripted"] = "local"
-    """`local` runs vLLM inside the service; `scripted` repeats the museum's words, for demonstrations and tests."""
+    engine: str = "local"
+    """`local` runs vLLM inside the service; URLs separated by commas are OpenAI-compatible servers of the release's
+    `weights/` that take token ids at `/v1/completions`, such as vLLM's; `scripted` repeats the museum's words, for
+    demonstrations and tests."""
+    engine_key: SecretStr = SecretStr("")
+    """Key that remote engines ask for."""
+    engine_model: str = ""
+    """Name of the model at remote engines; without it, the first that each of them lists."""
     gate_encoder: Path | None = None
     """Folder of a sentence-transformers model that gives the gate a second opinion in doubt; the release's gate must
     have been fitted with it (`make train-gatekeeper ENCODER=DIR`). Without it nothing changes."""
@@ -73,17 +91,38 @@ class Settings(BaseSettings):
     """Longest question accepted, in characters."""
     history_turns: int = Field(4, ge=0)
     """Earlier turns that are looked at; older ones are dropped."""
+    context_tokens: int = Field(1024, ge=128)
+    """Most tokens of a prompt and its answer together; the oldest turns of a conversation are dropped to fit."""
     kv_cache_gib: float = Field(1.0, gt=0)
     """Memory for the engine's key-value cache on a CPU, in GiB."""
+    bench: bool = False
+    """For benchmarks on this machine: the model always answers, in 48 tokens; no cache, no rate limit."""
     log_format: Literal["text", "json"] = "text"
     """`json` writes one object a line, with the fields of every answered question."""
+    traces: str = Field("", validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
+    """OpenTelemetry collector (OTLP over HTTP) that gets a trace of every question, without its words; without it there
+    are no traces. The other usual `OTEL_*` names hold as well."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """How much is logged; visitors' words are never logged at INFO."""
 
     @field_validator("api_keys", "kiosk_keys", "operator_keys", mode="before")
     @classmethod
     def _separated(cls, value: Any) -> Any:
-        return [k.strip() for k in value.split(",") if k.strip()] if isinstance(value, str) else value
+        return _split(value) if isinstance(value, str) else value
+
+    @field_validator("engine")
+    @classmethod
+    def _an_engine(cls, value: str) -> str:
+        if value in ("local", "scripted") or (value.strip(", ") and all(map(_is_url, _split(value)))):
+            return value
+        raise ValueError("write local, scripted, or http://HOST:PORT addresses separated by commas")
+
+    @property
+    def engine_urls(self) -> list[str]:
+        """Addresses of remote engines, ending in `/v1` where they name no path; none for `local` and `scripted`."""
+        if self.engine in ("local", "scripted"):
+            return []
+        return [url if urlsplit(url).path.strip("/") else f"{url.rstrip('/')}/v1" for url in _split(self.engine)]
 
     @field_validator("rate_limit")
     @classmethod
@@ -91,6 +130,12 @@ class Settings(BaseSettings):
         if value.strip():
             parse(value)
         return value.strip()
+
+    @model_validator(mode="after")
+    def _no_benchmark_for_others(self) -> Settings:
+        if self.bench and not is_loopback(self.host):
+            raise ValueError(f"DOCENT_BENCH=1 is for this machine alone; leave DOCENT_HOST={self.host} out")
+        return self
 
     @model_validator(mode="after")
     def _not_open_to_everybody(self) -> Settings:
@@ -101,18 +146,23 @@ class Settings(BaseSettings):
         return self
 
 
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    alias = Settings.model_fields[name].validation_alias
+    return alias if isinstance(alias, str) else f"DOCENT_{name.upper()}"
+
+
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Settings from the environment. Raises SettingsError for an unknown name or an impossible value."""
     environ = os.environ if environ is None else environ
-    given = {k: v for k, v in environ.items() if k.startswith("DOCENT_") and not k.startswith("DOCENT_UI_")}
-    known = {f"DOCENT_{name.upper()}" for name in Settings.model_fields}
-    if unknown := sorted(set(given) - known):
-        raise SettingsError(f"{unknown[0]}: no such setting; there are {', '.join(sorted(known))}")
+    fields = {variable(name): name for name in Settings.model_fields}
+    ours = {k for k in environ if k.startswith("DOCENT_") and not k.startswith("DOCENT_UI_")}
+    if unknown := sorted(ours - set(fields)):
+        raise SettingsError(f"{unknown[0]}: no such setting; there are {', '.join(sorted(fields))}")
     try:
-        return Settings.model_validate({k.removeprefix("DOCENT_").lower(): v for k, v in given.items()})
+        return Settings(**{name: environ[k] for k, name in fields.items() if k in environ})
     except ValidationError as error:
         first = error.errors()[0]
         if not first["loc"]:
             raise SettingsError(first["msg"].removeprefix("Value error, ")) from error
-        name = f"DOCENT_{str(first['loc'][0]).upper()}"
-        raise SettingsError(f"{name}={first['input']!r}: {first['msg'].lower()}") from error
+        raise SettingsError(f"{variable(str(first['loc'][0]))}={first['input']!r}: {first['msg'].lower()}") from error

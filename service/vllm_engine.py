@@ -12,20 +12,25 @@ from typing import TYPE_CHECKING, Any
 
 from service.engine import Sampling
 from service.errors import EngineError, EngineGone
-from topics.prompt import Message, render
+from topics.errors import PromptTooLong
+from topics.prompt import Message, render_within
 
 if TYPE_CHECKING:
     from vllm.v1.engine.async_llm import AsyncLLM
+
+_TOKENS_A_PIECE = 16
+"""After its first token a generation reports every so many: nobody sees words before the check has seen all of them,
+and each report costs the event loop as much as a token costs the engine."""
 
 
 class VllmEngine:
     """Serves a folder of merged weights; the prompt is rendered here, with the tokenizer of the training run."""
 
-    def __init__(self, weights: Path, *, kv_cache_gib: float = 1.0, max_model_len: int = 1024) -> None:
+    def __init__(self, weights: Path, *, kv_cache_gib: float = 1.0, context_tokens: int = 1024) -> None:
         """`weights` holds safetensors, tokenizer and chat template; nothing is loaded before `start`."""
         self.weights = weights
         self.kv_cache_gib = kv_cache_gib
-        self.max_model_len = max_model_len
+        self.context_tokens = context_tokens
         self.running = 0
         self.progress = 0.0
         self._llm: AsyncLLM | None = None
@@ -54,11 +59,12 @@ class VllmEngine:
         arguments = AsyncEngineArgs(
             model=str(self.weights),
             dtype="bfloat16",
-            max_model_len=self.max_model_len,
+            max_model_len=self.context_tokens,
             enable_prefix_caching=True,
             # Compiling takes a minute and gains nothing on a small model; on a GPU it pays.
             enforce_eager=current_platform.is_cpu(),
             disable_log_stats=True,
+            stream_interval=_TOKENS_A_PIECE,
         )
         return AsyncLLM.from_engine_args(arguments)
 
@@ -83,11 +89,15 @@ class VllmEngine:
 
         if self._llm is None:
             raise EngineGone("vLLM is not loaded")
-        room = self.max_model_len - sampling.max_tokens
-        prompt = TokensPrompt(prompt_token_ids=render(self._tokenizer, list(conversation))[-room:])
+        try:
+            ids = render_within(self._tokenizer, list(conversation), self.context_tokens - sampling.max_tokens)
+        except PromptTooLong as error:
+            raise EngineError(str(error)) from error
+        prompt = TokensPrompt(prompt_token_ids=ids)
         parameters = SamplingParams(
             max_tokens=sampling.max_tokens,
             temperature=sampling.temperature,
+            ignore_eos=sampling.fixed,
             output_kind=RequestOutputKind.DELTA,
         )
         if not self.running:
@@ -101,7 +111,7 @@ class VllmEngine:
                     yield text
         except EngineDeadError as error:
             raise EngineGone("vLLM has stopped") from error
-        except EngineGenerateError as error:
+        except (EngineGenerateError, ValueError) as error:
             raise EngineError(f"vLLM could not generate: {error}") from error
         finally:
             self.running -= 1

@@ -121,12 +121,12 @@ class Decided:
         made._recogniser = Recogniser.fit(texts, [known.get(t, "") for t in texts]) if len(texts) > len(known) else None
         return made
 
-    def match(self, question: str) -> Policy | None:
-        """The policy that a question calls for, if one does."""
+    def match(self, question: str, *, word_for_word: bool = False) -> Policy | None:
+        """The policy that a question calls for, if one does; `word_for_word` when it is one of the examples."""
         seen = self._seen(question)
         if exact := self._exact.get(seen):
             return exact
-        if self._recogniser is None or not seen:
+        if word_for_word or self._recogniser is None or not seen:
             return None
         name, far = self._recogniser.best(seen)
         return self._by_id.get(name) if far >= NEAR else None

@@ -2,6 +2,8 @@
 
 TopicError
 └── QuestionsError     a line of questions.jsonl, off_topic.jsonl or near_misses.jsonl
+
+PromptTooLong          a question leaves no room for its answer
 """
 
 
@@ -11,3 +13,7 @@ class TopicError(ValueError):
 
 class QuestionsError(TopicError):
     """A line of a questions file cannot be used as it is; the message starts with `file:line`."""
+
+
+class PromptTooLong(ValueError):
+    """Persona and question alone are longer than the engine can read."""

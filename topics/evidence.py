@@ -90,6 +90,7 @@ class Evidence:
         self._languages = languages or LanguageGuess.fit(self.rows)
         self._by_key = {(r.id, r.lang): r for r in self.rows}
         self._exact = {(normalise(w), r.lang): r.id for r in reversed(self.rows) for w in r.wordings()}
+        self._neighbours: dict[tuple[str, str], list[Row]] = {}
 
     def exact(self, question: str, language: str) -> Row | None:
         """The fact that the museum itself asks for in these very words, in any of its languages, told in `language`."""
@@ -107,6 +108,8 @@ class Evidence:
         A question in another of the topic's languages is matched there and answered through the fact's id.
         """
         exact = self.exact(question, language)
+        if exact and count == 1:
+            return [Match(exact, 1.0)]
         near = self._index.nearest(question, self.language(question))
         if not len(near.rows):
             return [Match(exact, 1.0)] if exact else []
@@ -126,10 +129,12 @@ class Evidence:
 
     def near(self, row: Row, count: int = 4) -> list[Row]:
         """Facts next to a fact, for follow-up suggestions: the same article first, then the most alike."""
-        near = self._index.nearest(f"{row.question} {row.answer}", row.lang)
-        others = [self.rows[i] for i in near.rows if self.rows[i].id != row.id]
+        if (row.id, row.lang) not in self._neighbours:
+            near = self._index.nearest(f"{row.question} {row.answer}", row.lang)
+            self._neighbours[row.id, row.lang] = [self.rows[i] for i in near.rows if self.rows[i].id != row.id]
+        others = self._neighbours[row.id, row.lang][: count * 3]
         article = row.source.partition("#")[0]
-        return sorted(others[: count * 3], key=lambda r: r.source.partition("#")[0] != article)[:count]
+        return sorted(others, key=lambda r: r.source.partition("#")[0] != article)[:count]
 
     def save(self, folder: Path) -> None:
         """Writes `facts.jsonl`, `evidence.json` and the index, `evidence.npz`: plain data, no code."""

@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression
 
 from topics.ngrams import Arrays
 from topics.questions import Row
+from topics.vectors import QuickVectors
 
 
 class LanguageGuess:
@@ -19,6 +20,7 @@ class LanguageGuess:
     def __init__(self, languages: Sequence[str], letters: TfidfVectorizer, weights: Any, bias: Any) -> None:
         """`weights` (languages, features) and `bias` (languages,) as `fit` learns them."""
         self._languages, self._letters, self._weights, self._bias = list(languages), letters, weights, bias
+        self._quick = QuickVectors(letters)
 
     @classmethod
     def fit(cls, rows: Sequence[Row]) -> LanguageGuess:
@@ -40,7 +42,7 @@ class LanguageGuess:
         """The likeliest language; `otherwise` where there is no text."""
         if len(self._languages) == 1 or not text.strip():
             return otherwise
-        scores = self._letters.transform([text]) @ self._weights.T + self._bias
+        scores = self._quick.of([text]) @ self._weights.T + self._bias
         return self._languages[int(scores.argmax())]
 
     def arrays(self) -> Arrays:

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from topics.vectors import QuickVectors
+
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -28,15 +30,15 @@ class Ngrams:
     def fit(self, texts: Sequence[str]) -> Ngrams:
         self.words.fit(texts)
         self.letters.fit(texts)
-        return self
+        return self._ready()
 
     def parts(self, texts: Sequence[str]) -> tuple[sparse.csr_array, sparse.csr_array]:
         """Words and letters apart, each of shape (texts, features)."""
-        return sparse.csr_array(self.words.transform(texts)), sparse.csr_array(self.letters.transform(texts))
+        return self._words.of(texts), self._letters.of(texts)
 
     def together(self, texts: Sequence[str]) -> sparse.csr_array:
         """Words and letters side by side, shape (texts, features)."""
-        return sparse.csr_array(sparse.hstack(self.parts(texts)))
+        return self._both.of(texts)
 
     def arrays(self) -> Arrays:
         """What was learned, for `numpy.savez`."""
@@ -54,7 +56,12 @@ class Ngrams:
         known = {part: str(stored[part]).split("\n") for part in ("words", "letters")}
         made = cls(int(stored["longest"]), **known)
         made.words.idf_, made.letters.idf_ = stored["words_idf"], stored["letters_idf"]
-        return made
+        return made._ready()
+
+    def _ready(self) -> Ngrams:
+        self._words, self._letters = QuickVectors(self.words), QuickVectors(self.letters)
+        self._both = QuickVectors(self.words, self.letters)
+        return self
 
 
 def pack(name: str, matrix: sparse.csr_array) -> Arrays:

@@ -5,11 +5,14 @@ A release carries `fingerprint(topic)`; the service refuses weights that were tr
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypedDict
+
+from topics.errors import PromptTooLong
 
 if TYPE_CHECKING:
     from topics.topic import Topic
@@ -59,13 +62,31 @@ def render(tokenizer: ChatTokenizer, conversation: list[Message]) -> list[int]:
 
     Visitors' text cannot open a role of its own: the tokenizer's special tokens are taken out of it first.
     """
-    special = sorted({*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()}, key=len, reverse=True)
-    pattern = re.compile("|".join(map(re.escape, special))) if special else None
+    pattern = _special(tokenizer)
     safe: list[Message] = [
         {"role": m["role"], "content": pattern.sub(" ", m["content"]) if pattern else m["content"]}
         for m in conversation
     ]
     ids: list[int] = tokenizer.apply_chat_template(safe, add_generation_prompt=True, tokenize=True, return_dict=False)
+    return ids
+
+
+@functools.lru_cache(maxsize=8)
+def _special(tokenizer: ChatTokenizer) -> re.Pattern[str] | None:
+    special = sorted({*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()}, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, special))) if special else None
+
+
+def render_within(tokenizer: ChatTokenizer, conversation: list[Message], room: int) -> list[int]:
+    """Like `render`, in at most `room` tokens: the oldest turns go first, the persona and the question never.
+
+    Raises PromptTooLong when these two alone do not fit.
+    """
+    kept = list(conversation)
+    while len(ids := render(tokenizer, kept)) > room:
+        if len(kept) < 4:
+            raise PromptTooLong(f"the question alone makes {len(ids)} tokens, and there is room for {room}")
+        del kept[1:3]
     return ids
 
 

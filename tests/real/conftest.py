@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 import pytest
@@ -23,22 +24,47 @@ from training.release import release
 from training.run import RunFolder
 
 
+class Running(NamedTuple):
+    """A server of our own, in a process of its own."""
+
+    url: str
+    program: subprocess.Popen[bytes]
+
+
+@contextlib.contextmanager
+def running_service(topic: Path, folder: Path, **more: str) -> Iterator[Running]:
+    """`python -m service` on a free port, ready; ended with SIGTERM, and the exit must be clean."""
+    port = free_port()
+    settings = {"DOCENT_TOPIC": str(topic), "DOCENT_RELEASE": str(folder), "DOCENT_PORT": str(port), **more}
+    with running([sys.executable, "-m", "service"], port, "/ready", settings) as service:
+        yield service
+        service.program.send_signal(signal.SIGTERM)
+        assert service.program.wait(30) == 0
+
+
 @contextlib.contextmanager
 def service_at(topic: Path, folder: Path, **more: str) -> Iterator[str]:
-    """`python -m service` on a free port, ready; ended with SIGTERM, and the exit must be clean."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    settings = {"DOCENT_TOPIC": str(topic), "DOCENT_RELEASE": str(folder), "DOCENT_PORT": str(port), **more}
-    program = subprocess.Popen([sys.executable, "-m", "service"], cwd=ROOT, env={**os.environ, **settings})
+    """The address of a `running_service`."""
+    with running_service(topic, folder, **more) as service:
+        yield service.url
+
+
+@contextlib.contextmanager
+def running(command: list[str], port: int, ready: str, settings: dict[str, str]) -> Iterator[Running]:
+    """A server from the moment that its address `ready` is green."""
+    program = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **settings})
     url = f"http://127.0.0.1:{port}"
     try:
-        _wait(f"{url}/ready", program, 240)
-        yield url
-        program.send_signal(signal.SIGTERM)
-        assert program.wait(30) == 0
+        _wait(f"{url}{ready}", program, 240)
+        yield Running(url, program)
     finally:
         if program.poll() is None:
             program.kill()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
 
 
 def _wait(url: str, program: subprocess.Popen[bytes], limit_s: float) -> None:

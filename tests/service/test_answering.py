@@ -154,6 +154,19 @@ async def test_a_capable_base_always_speaks(guide: Guide, engine: ScriptedEngine
     assert (answer.source, answer.answer) == ("model", "It rises 38 metres.")
 
 
+async def test_a_benchmark_gets_a_fixed_length_from_the_engine_and_declines_without_it(
+    settings: Settings, engine: ScriptedEngine
+) -> None:
+    guide = build_guide(settings.model_copy(update={"bench": True}), engine)
+    await reply(guide, "How high is Gull Rock Lighthouse?")
+    await reply(guide, "How high is Gull Rock Lighthouse?")
+    assert len(engine.asked) == 2, "neither the museum's words nor the cache stand in"
+    await reply(guide, "What is the capital of Mongolia?")
+    assert len(engine.asked) == 2
+    tokens = guide.metrics.registry.get_sample_value("docent_answer_tokens_total")
+    assert tokens == 2 * 48
+
+
 async def test_follow_ups_are_other_facts_in_the_same_language(guide: Guide) -> None:
     answer = await reply(guide, "Con mèo ở hải đăng Gull Rock tên là gì?")
     assert answer.suggestions

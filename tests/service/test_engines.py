@@ -1,15 +1,19 @@
 """One battery for every engine, so that the scripted one cannot drift from the real one."""
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from service.engine import Engine, Sampling, ScriptedEngine
-from service.errors import EngineGone
+from service.errors import EngineError, EngineGone
+from service.remote_engine import RemoteEngine
 from service.vllm_engine import VllmEngine
-from tests.conftest import Finished
-from topics.prompt import messages, render
+from tests.conftest import MINI, Finished
+from tests.service.conftest import served
+from tests.service.openai_double import OpenAIDouble
+from topics.prompt import Turn, messages, render
 from topics.topic import Topic
 
 ANSWER = Sampling(max_tokens=60, temperature=0.0)
@@ -18,12 +22,23 @@ BABBLE = Sampling(max_tokens=900, temperature=2.0)
 QUESTION = "How high is Gull Rock Lighthouse?"
 
 
-@pytest.fixture(params=["scripted", "vllm"], scope="module")
-def make_engine(request: pytest.FixtureRequest) -> Engine:
+def scripted() -> ScriptedEngine:
+    return ScriptedEngine(["The tower is 38 metres high."] + ["word " * 900] * 9, word_s=0.002)
+
+
+@pytest.fixture(params=["scripted", "remote", "vllm"], scope="module")
+def make_engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     if request.param == "scripted":
-        return ScriptedEngine(["The tower is 38 metres high."] + ["word " * 900] * 9, word_s=0.002)
-    finished: Finished = request.getfixturevalue("finished")
-    return VllmEngine(finished.folder / "weights")
+        yield scripted()
+    elif request.param == "remote":
+        engine = scripted()
+        engine.replies.appendleft("token")  # for the proof that it speaks
+        double = OpenAIDouble(Path(MINI), engine)
+        with served(double.app) as url:
+            yield RemoteEngine([f"{url}/v1"], Path(MINI))
+    else:
+        finished: Finished = request.getfixturevalue("finished")
+        yield VllmEngine(finished.folder / "weights")
 
 
 @pytest.mark.timeout(300)
@@ -36,13 +51,14 @@ async def test_the_battery(make_engine: Engine, lighthouse: Topic) -> None:
     await engine.stop()
     await engine.start()
     try:
-        pieces = [p async for p in engine.stream(conversation, ANSWER)]
+        assert "38" in await _collect(engine, conversation)
+        pieces = [p async for p in engine.stream(conversation, Sampling(80, 2.0, fixed=True))]
         assert len(pieces) > 3 and all(pieces)
-        assert "38" in "".join(pieces)
         assert engine.running == 0
         await _closing_stops_the_work(engine, conversation)
         await _cancelling_stops_the_work(engine, conversation)
         await _many_at_once(engine, conversation)
+        await _a_long_past_is_cut_and_a_long_question_refused(engine, lighthouse)
     finally:
         await engine.stop()
     with pytest.raises(EngineGone):
@@ -79,6 +95,14 @@ async def _cancelling_stops_the_work(engine: Engine, conversation: list) -> None
 async def _many_at_once(engine: Engine, conversation: list) -> None:  # type: ignore[type-arg]
     said = await asyncio.gather(*(_collect(engine, conversation) for _ in range(5)))
     assert all(said) and engine.running == 0
+
+
+async def _a_long_past_is_cut_and_a_long_question_refused(engine: Engine, topic: Topic) -> None:
+    past = [Turn("Who was the keeper before that one?", "Another keeper. " * 60)] * 9
+    assert await _collect(engine, messages(topic, QUESTION, history=past))
+    if not isinstance(engine, ScriptedEngine):
+        with pytest.raises(EngineError, match="there is room for 964"):
+            await _collect(engine, messages(topic, "How high? " * 1000))
 
 
 async def _is_idle(engine: Engine) -> None:

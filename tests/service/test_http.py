@@ -157,9 +157,20 @@ async def test_no_visitors_word_is_logged(client: httpx.AsyncClient, caplog: pyt
     assert "outcome=" in caplog.text
 
 
-@pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
+CHAT = {"model": "lighthouse", "messages": [{"role": "user", "content": "who built the tower then"}]}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "accept"),
+    [
+        ("/ask", {"question": "who built the tower then"}, "application/json"),
+        ("/ask", {"question": "who built the tower then"}, "text/event-stream"),
+        ("/v1/chat/completions", CHAT, "application/json"),
+        ("/v1/chat/completions", {**CHAT, "stream": True}, "text/event-stream"),
+    ],
+)
 async def test_a_visitor_who_leaves_stops_the_engine(
-    settings: Settings, serve: Callable[[FastAPI], str], accept: str
+    settings: Settings, serve: Callable[[FastAPI], str], path: str, body: dict[str, object], accept: str
 ) -> None:
     engine = ScriptedEngine(["word " * 1000] * 3, word_s=0.05)
     app = build_app(settings, engine=engine)
@@ -173,9 +184,7 @@ async def test_a_visitor_who_leaves_stops_the_engine(
     engine.replies.append("word " * 1000)
     with pytest.raises(httpx.ReadTimeout):
         async with httpx.AsyncClient(timeout=0.6) as client:
-            reply = await client.post(
-                f"{address}/ask", json={"question": "who built the tower then"}, headers={"accept": accept}
-            )
+            reply = await client.post(f"{address}{path}", json=body, headers={"accept": accept})
             raise AssertionError(reply.text)
     for _ in range(40):
         if engine.cancelled:

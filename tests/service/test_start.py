@@ -114,5 +114,7 @@ def test_settings_come_from_the_environment_and_are_checked() -> None:
     assert read_settings({"DOCENT_PORT": "9000", "DOCENT_UI_PORT": "1", "PATH": "x"}).port == 9000
     with pytest.raises(SettingsError, match="DOCENT_PROT: no such setting"):
         read_settings({"DOCENT_PROT": "9000"})
+    with pytest.raises(SettingsError, match="DOCENT_BENCH=1 is for this machine alone"):
+        read_settings({"DOCENT_BENCH": "1", "DOCENT_HOST": "0.0.0.0", "DOCENT_ALLOW_ANONYMOUS": "1"})
     with pytest.raises(SettingsError, match="DOCENT_PORT='many'"):
         read_settings({"DOCENT_PORT": "many"})
