@@ -36,5 +36,7 @@ class QuickVectors:
                 indices.append(mine + offset)
                 values.append(weights / (np.linalg.norm(weights) or 1.0))
             ends.append(ends[-1] + sum(map(len, indices[-len(self._parts) :])))
-        found = np.concatenate(values).astype(np.float32), np.concatenate(indices).astype(np.int32), np.array(ends)
+        # scikit-learn's models take 32-bit indices only.
+        starts = np.array(ends, dtype=np.int32)
+        found = np.concatenate(values).astype(np.float32), np.concatenate(indices).astype(np.int32), starts
         return sparse.csr_array(found, shape=(len(texts), self.width))
