@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
@@ -23,6 +24,7 @@ from service.engine import Engine, ScriptedEngine
 from service.errors import Problem
 from service.keeper import Keeper
 from service.metrics import Metrics
+from service.reload import Reloader
 from service.routes import router
 from service.settings import Settings
 from service.state import State
@@ -36,14 +38,17 @@ from topics.topic import load_topic
 log = logging.getLogger(__name__)
 
 
+def build_engine(settings: Settings, weights: Path) -> Engine:
+    """The engine that `DOCENT_ENGINE` names, not started yet."""
+    return VllmEngine(weights, kv_cache_gib=settings.kv_cache_gib) if settings.engine == "local" else ScriptedEngine()
+
+
 def build_guide(settings: Settings, engine: Engine | None = None) -> Guide:
     """The guide of a release. Raises TopicError, ReleaseError or GateError with the command that mends it."""
     topic = load_topic(settings.topic)
     folder = find_release(topic, settings.release)
     manifest = check_release(topic, folder)
-    if engine is None:
-        local = settings.engine == "local"
-        engine = VllmEngine(folder / "weights", kv_cache_gib=settings.kv_cache_gib) if local else ScriptedEngine()
+    engine = engine or build_engine(settings, folder / "weights")
     evidence = Evidence.load(topic, folder)
     encoder = load_encoder(settings.gate_encoder) if settings.gate_encoder else None
     metrics = Metrics()
@@ -70,14 +75,14 @@ def build_app(settings: Settings, *, engine: Engine | None = None) -> FastAPI:
     """The service. `engine` replaces the configured one. Raises what `build_guide` raises."""
     guide = build_guide(settings, engine)
     state = State(guide, Keeper(guide, stall_s=settings.stall_s), settings)
+    state.reloader = Reloader(state, build_engine)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        keeping = asyncio.create_task(state.keeper.run())
+        running = asyncio.create_task(state.reloader.run())
         yield
-        keeping.cancel()
-        await asyncio.gather(keeping, return_exceptions=True)
-        await guide.engine.stop()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
 
     app = FastAPI(title="Docent", summary="A museum's own guide.", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.docent = state
