@@ -1,7 +1,8 @@
-"""python -m training run | release | ship | gate | publish | mini
+"""python -m training run | release | releases | promote | rollback | compare | ship | gate | publish | mini
 
 python -m training run --topic ho_chi_minh --recipe museum_mini --out runs/try
-python -m training release --topic ho_chi_minh        (train, release, go live)
+python -m training release --topic ho_chi_minh        (train, release, go live unless it is worse)
+python -m training compare runs/try runs/other        (side by side, as one HTML file)
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from topics.errors import TopicError
 from topics.release import ReleaseError
 
 if TYPE_CHECKING:
+    from topics.release import Listed
     from training.config import Recipe
 
 log = logging.getLogger("training")
@@ -76,6 +78,56 @@ def _release(args: argparse.Namespace) -> None:
     release(topic, recipe, RunFolder(out), rows, result)
 
 
+def _releases(args: argparse.Namespace) -> None:
+    from topics.release import ROOT as RELEASES
+    from topics.release import list_releases
+    from topics.topic import load_topic
+
+    topic = load_topic(args.topic)
+    listed = list_releases(topic)
+    if not listed:
+        print(f"{RELEASES / topic.id}: no release yet; run `make train-adapter TOPIC={topic.id}`")
+        return
+    print(f"{'release':<22}{'made':<18}{'trained':>8}{'reworded':>10}{'chrF':>6}  what became of it")
+    for one in listed:
+        made = one.manifest.created[:16].replace("T", " ") if one.manifest else ""
+        tuned = one.manifest.scores.get("tuned", {}) if one.manifest else {}
+        trained, reworded = tuned.get("trained", {}), tuned.get("reworded", {})
+        known = [f"{s['key_fact']:.0%}" if "key_fact" in s else "–" for s in (trained, reworded)]
+        alike = f"{(reworded or trained)['chrf']:.0f}" if trained else "–"
+        print(f"{one.name:<22}{made:<18}{known[0]:>8}{known[1]:>10}{alike:>6}  {_became(one)}")
+    print("\ntrained, reworded: share of key facts the model tells by itself, in words it was taught and in others")
+
+
+def _became(one: Listed) -> str:
+    if one.since:
+        state = f"LIVE since {one.since:%Y-%m-%d %H:%M} UTC"
+    elif one.previous:
+        state = "was live before (`make rollback` brings it back)"
+    elif one.manifest and one.manifest.judged and not one.manifest.judged["promote"]:
+        state = f"kept, not promoted: {one.manifest.judged['why'].partition('. ')[0]}."
+    else:
+        state = ""
+    return f"{state}{'; ' if state and one.fault else ''}{f'cannot be served: {one.fault}' if one.fault else ''}"
+
+
+_TAKE = "a running service takes it after SIGHUP or a restart (docs/releases.md)"
+
+
+def _promote(args: argparse.Namespace) -> None:
+    from topics.release import promote
+    from topics.topic import load_topic
+
+    print(f"{promote(load_topic(args.topic), args.release)}: live; {_TAKE}")
+
+
+def _rollback(args: argparse.Namespace) -> None:
+    from topics.release import roll_back
+    from topics.topic import load_topic
+
+    print(f"{roll_back(load_topic(args.topic))}: live again; {_TAKE}")
+
+
 def _ship(args: argparse.Namespace) -> None:
     from topics.topic import load_topic
     from training.release import related_adapter, ship
@@ -95,14 +147,14 @@ def _gate(args: argparse.Namespace) -> None:
     from training.release import refit_gate
 
     encoder = load_encoder(args.encoder) if args.encoder else None
-    print(f"{refit_gate(load_topic(args.topic), encoder=encoder)}: live, with a gate fitted afresh on the live weights")
+    print(f"{refit_gate(load_topic(args.topic), encoder=encoder)}: live, with a gate fitted afresh; {_TAKE}")
 
 
 def _publish(args: argparse.Namespace) -> None:
     from topics.topic import load_topic
     from training.release import publish_facts
 
-    print(f"{publish_facts(load_topic(args.topic))}: live, with the facts as they stand now; restart the service")
+    print(f"{publish_facts(load_topic(args.topic))}: live, with the facts as they stand now; {_TAKE}")
 
 
 def _mini(args: argparse.Namespace) -> None:
@@ -115,7 +167,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m training", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    commands = parser.add_subparsers(required=True, metavar="run | release | ship | gate | publish | mini")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--topic", required=True, help="name or folder of a topic")
     common.add_argument("--recipe", default="museum_mini", help="name or path of a recipe (default: museum_mini)")
@@ -130,7 +182,9 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", parents=[common], help="train, merge, prove, evaluate; leaves a run folder")
     run.add_argument("--out", required=True, type=Path, help="the run folder; replaced if it exists")
     run.set_defaults(call=_run)
-    release = commands.add_parser("release", parents=[common], help="a run, then a release that goes live")
+    release = commands.add_parser(
+        "release", parents=[common], help="a run, then a release that goes live unless it is worse"
+    )
     release.add_argument("--out", type=Path, help="the run folder (default: runs/<topic>)")
     release.add_argument(
         "--if-missing",
@@ -145,6 +199,16 @@ def _parser() -> argparse.ArgumentParser:
         help="go on from the adapter that ships with the topic, if there is one (default), or begin with the bare base",
     )
     release.set_defaults(call=_release)
+    releases = commands.add_parser("releases", help="list the topic's releases: which is live, since when, scores")
+    releases.add_argument("--topic", required=True)
+    releases.set_defaults(call=_releases)
+    promoted = commands.add_parser("promote", help="make a release live; `rollback` undoes it")
+    promoted.add_argument("--topic", required=True)
+    promoted.add_argument("--release", required=True, help="name of a release, as `releases` lists it")
+    promoted.set_defaults(call=_promote)
+    rollback = commands.add_parser("rollback", help="make the release live that was live before")
+    rollback.add_argument("--topic", required=True)
+    rollback.set_defaults(call=_rollback)
     ship = commands.add_parser(
         "ship", parents=[common], help="train on everything and put the adapter into models/adapters"
     )
