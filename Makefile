@@ -42,8 +42,8 @@ ui: install       ## the kiosk alone (port 7860); wants a service
 train-adapter ship-adapter: export MALLOC_MMAP_THRESHOLD_ = 4294967296
 train-adapter ship-adapter: export MALLOC_TRIM_THRESHOLD_ = 8589934592
 
-train-adapter: install ## questions to a release, live unless it is worse than the one before: make train-adapter TOPIC=… RECIPE=… BASE=… FROM=shipped|base EPOCHS=… (RELEASE_ALL=1 trains held-out wordings too)
-	@$(PY) -m training release --topic $(TOPIC) --recipe $(RECIPE) $(if $(BASE),--base $(BASE)) $(if $(FROM),--from $(FROM)) $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(RELEASE_ALL),--all)
+train-adapter: install ## questions to a release, live unless it is worse than the one before: make train-adapter TOPIC=… RECIPE=… BASE=… FROM=shipped|base EPOCHS=… SEEDS=… (RELEASE_ALL=1 trains held-out wordings too)
+	@$(PY) -m training release --topic $(TOPIC) --recipe $(RECIPE) $(if $(BASE),--base $(BASE)) $(if $(FROM),--from $(FROM)) $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(RELEASE_ALL),--all)
 
 releases: install ## the topic's releases: which is live, since when, and how they score
 	@$(PY) -m training releases --topic $(TOPIC)

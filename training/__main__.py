@@ -14,7 +14,7 @@ import shutil
 import sys
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from topics.errors import TopicError
 from topics.release import ReleaseError
@@ -41,10 +41,29 @@ def _recipe(args: argparse.Namespace) -> Recipe:
 def _run(args: argparse.Namespace) -> None:
     from topics.topic import load_topic
     from training.run import train
+    from training.seeds import train_each
 
-    recipe = _recipe(args)
-    train(load_topic(args.topic), recipe, args.base or recipe.base, args.out, everything=args.all, device=args.device)
+    recipe, topic = _recipe(args), load_topic(args.topic)
+
+    def one(recipe: Recipe, out: Path) -> dict[str, Any]:
+        return train(topic, recipe, args.base or recipe.base, out, everything=args.all, device=args.device)
+
+    if args.seeds > 1:
+        train_each(recipe, args.out, args.seeds, one)
+    else:
+        one(recipe, args.out)
     print(f"{args.out / 'report.html'}: what was learned")
+
+
+def _compare(args: argparse.Namespace) -> None:
+    from training.compare import cell, compare, shown
+
+    out = args.out or args.runs[0].resolve().parent / "compare.html"
+    trials = compare(args.runs, out)
+    for name, label in shown(trials).items():
+        print(f"{label:<32}" + "".join(f"{cell(t, name, trials[0]):>24}" for t in trials))
+    print(f"{'':<32}" + "".join(f"{t.name[-23:]:>24}" for t in trials))
+    print(f"{out}: ≈ marks a difference from the first that lies within chance")
 
 
 def _release(args: argparse.Namespace) -> None:
@@ -57,6 +76,7 @@ def _release(args: argparse.Namespace) -> None:
     from training.dataset import split
     from training.release import related_adapter, release, shipped_adapter
     from training.run import RunFolder, check_questions, prove, train, write_result
+    from training.seeds import train_each
 
     recipe = _recipe(args)
     base = args.base or recipe.base
@@ -74,7 +94,14 @@ def _release(args: argparse.Namespace) -> None:
         start = related_adapter(topic, base) if args.start == "shipped" else None
         # The shipped adapter knows the held-out wordings: what goes on from it cannot be measured with them.
         everything = args.all or start is not None
-        result = train(topic, recipe, base, out, everything=everything, device=args.device, start=start)
+
+        def one(recipe: Recipe, out: Path) -> dict[str, Any]:
+            return train(topic, recipe, base, out, everything=everything, device=args.device, start=start)
+
+        if args.seeds > 1:
+            recipe, out, result = train_each(recipe, out, args.seeds, one)
+        else:
+            result = one(recipe, out)
     release(topic, recipe, RunFolder(out), rows, result)
 
 
@@ -178,6 +205,7 @@ def _parser() -> argparse.ArgumentParser:
         help="train on held-out wordings and facts as well: for what ships, not for figures",
     )
     common.add_argument("--epochs", type=int, help="passes over the wordings, instead of the recipe's")
+    common.add_argument("--seeds", type=int, default=1, help="train so many times, with other seeds; mean and spread")
     common.add_argument("--device", choices=("auto", "cpu"), default="auto")
     run = commands.add_parser("run", parents=[common], help="train, merge, prove, evaluate; leaves a run folder")
     run.add_argument("--out", required=True, type=Path, help="the run folder; replaced if it exists")
@@ -199,6 +227,10 @@ def _parser() -> argparse.ArgumentParser:
         help="go on from the adapter that ships with the topic, if there is one (default), or begin with the bare base",
     )
     release.set_defaults(call=_release)
+    compared = commands.add_parser("compare", help="runs side by side, as one HTML file")
+    compared.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders; the first is compared with")
+    compared.add_argument("--out", type=Path, help="the page (default: compare.html beside the first run)")
+    compared.set_defaults(call=_compare)
     releases = commands.add_parser("releases", help="list the topic's releases: which is live, since when, scores")
     releases.add_argument("--topic", required=True)
     releases.set_defaults(call=_releases)

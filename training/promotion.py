@@ -102,7 +102,7 @@ def _questions(
     """
     sets = split(topic, rows, recipe.data, seed=recipe.train.seed, everything=result["everything"])
     name = "reworded" if held_out and sets.reworded else "trained"
-    pool = drawn(sets.reworded if name == "reworded" else sets.train, recipe)
+    pool = drawn(sets.reworded if name == "reworded" else sets.train)
     held = {(r.id, r.lang, text) for r in rows for text in (r.wordings() if r.held else r.wordings(held=True))}
     given = result["scores"]["tuned"][name]["examples"]
     both = [

@@ -102,31 +102,26 @@ def _each(scores: Scores) -> list[tuple[str, str, Mapping[str, Any]]]:
     return [(label, m, scores[m][n]) for n, label in _SETS.items() for m in ("tuned", "base") if n in scores.get(m, {})]
 
 
-def with_interval(figures: Mapping[str, Any], name: str, *, share: bool = False) -> str:
-    """`61 % (54–68)`."""
-    shown = (lambda v: f"{100 * v:.0f}") if share else (lambda v: f"{v:.0f}")
-    low, high = figures.get(f"{name}_interval", (None, None))
-    text = f"{shown(figures[name])} %" if share else f"{figures[name]:.1f}"
-    return text if low is None else f"{text} ({shown(low)}–{shown(high)})"
+def _interval(figures: Mapping[str, Any], name: str, *, per_cent: bool = False) -> str:
+    """`61 % (54–68)`, or `74.3 (71–77)`."""
+    value, low, high = (v * 100 if per_cent else v for v in (figures[name], *figures[f"{name}_interval"]))
+    return f"{value:.0f} % ({low:.0f}–{high:.0f})" if per_cent else f"{value:.1f} ({low:.0f}–{high:.0f})"
 
 
 def _headline(scores: Scores) -> Html:
-    groups = {
-        name: {
-            model: tuple(100 * v for v in (s["key_fact"], *s["key_fact_interval"]))
-            for model in ("tuned", "base")
-            if (s := scores.get(model, {}).get(name))
-        }
-        for name in _SETS
-        if name in scores["tuned"]
-    }
-    return plots.bars("Key facts told, in per cent", groups)  # type: ignore[arg-type]
+    groups: dict[str, dict[str, tuple[float, float, float]]] = {}
+    for name in _SETS:
+        for model in ("tuned", "base"):
+            if s := scores.get(model, {}).get(name):
+                low, high = s["key_fact_interval"]
+                groups.setdefault(name, {})[model] = (100 * s["key_fact"], 100 * low, 100 * high)
+    return plots.bars("Key facts told, in per cent", groups)
 
 
 def _score_table(scores: Scores) -> Html:
     rows = [
-        (label, model, s["questions"], with_interval(s, "key_fact", share=True),
-         with_interval(s, "does_not_know", share=True), with_interval(s, "bleu"), with_interval(s, "chrf"),
+        (label, model, s["questions"], _interval(s, "key_fact", per_cent=True),
+         _interval(s, "does_not_know", per_cent=True), _interval(s, "bleu"), _interval(s, "chrf"),
          f"{s['teacher_forced_bleu']:.1f}", f"{s['perplexity']:.2f}")
         for label, model, s in _each(scores)
     ]  # fmt: skip
