@@ -190,6 +190,12 @@ def _mini(args: argparse.Namespace) -> None:
     make(args.text, args.out, steps=args.steps)
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of runs; write 1 or more")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m training", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -205,13 +211,14 @@ def _parser() -> argparse.ArgumentParser:
         help="train on held-out wordings and facts as well: for what ships, not for figures",
     )
     common.add_argument("--epochs", type=int, help="passes over the wordings, instead of the recipe's")
-    common.add_argument("--seeds", type=int, default=1, help="train so many times, with other seeds; mean and spread")
     common.add_argument("--device", choices=("auto", "cpu"), default="auto")
-    run = commands.add_parser("run", parents=[common], help="train, merge, prove, evaluate; leaves a run folder")
+    seeds = argparse.ArgumentParser(add_help=False)
+    seeds.add_argument("--seeds", type=_count, default=1, help="train so often, with other seeds; mean and spread")
+    run = commands.add_parser("run", parents=[common, seeds], help="train, merge, prove, evaluate; leaves a run folder")
     run.add_argument("--out", required=True, type=Path, help="the run folder; replaced if it exists")
     run.set_defaults(call=_run)
     release = commands.add_parser(
-        "release", parents=[common], help="a run, then a release that goes live unless it is worse"
+        "release", parents=[common, seeds], help="a run, then a release that goes live unless it is worse"
     )
     release.add_argument("--out", type=Path, help="the run folder (default: runs/<topic>)")
     release.add_argument(

@@ -60,7 +60,7 @@ class ProgressWriter(TrainerCallback):
             file.write(json.dumps({**line, **logs}) + "\n")
         self._loss = float(logs.get("loss", self._loss))
         self._best = min(self._best, (float(logs.get("eval_loss", "inf")), state.global_step))
-        if "train_runtime" not in logs:
+        if "train_loss" not in logs:
             self._show(line, float(logs.get("learning_rate", 0.0)), done=state.global_step >= state.max_steps)
 
     def _show(self, line: dict[str, Any], rate: float, *, done: bool) -> None:
