@@ -17,7 +17,7 @@ STAMP := $(VENV)/installed-$(DEVICE)
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help install kiosk serve ui test check fix train-adapter ship-adapter train-gatekeeper mini-base bench lock browser
+.PHONY: help install kiosk serve ui test check fix train-adapter releases promote rollback ship-adapter train-gatekeeper mini-base bench lock browser
 
 help:             ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,8 +42,18 @@ ui: install       ## the kiosk alone (port 7860); wants a service
 train-adapter ship-adapter: export MALLOC_MMAP_THRESHOLD_ = 4294967296
 train-adapter ship-adapter: export MALLOC_TRIM_THRESHOLD_ = 8589934592
 
-train-adapter: install ## questions to a live release: make train-adapter TOPIC=… RECIPE=… BASE=… FROM=shipped|base EPOCHS=… (RELEASE_ALL=1 trains held-out wordings too)
-	@$(PY) -m training release --topic $(TOPIC) --recipe $(RECIPE) $(if $(BASE),--base $(BASE)) $(if $(FROM),--from $(FROM)) $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(RELEASE_ALL),--all)
+train-adapter: install ## questions to a release, live unless it is worse than the one before: make train-adapter TOPIC=… RECIPE=… BASE=… FROM=shipped|base EPOCHS=… SEEDS=… (RELEASE_ALL=1 trains held-out wordings too)
+	@$(PY) -m training release --topic $(TOPIC) --recipe $(RECIPE) $(if $(BASE),--base $(BASE)) $(if $(FROM),--from $(FROM)) $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(RELEASE_ALL),--all)
+
+releases: install ## the topic's releases: which is live, since when, and how they score
+	@$(PY) -m training releases --topic $(TOPIC)
+
+promote: install  ## serve a release: make promote RELEASE=…
+	@test -n "$(RELEASE)" || { echo "make promote: say which, RELEASE=…; make releases lists them"; exit 2; }
+	@$(PY) -m training promote --topic $(TOPIC) --release $(RELEASE)
+
+rollback: install ## serve the release again that was live before
+	@$(PY) -m training rollback --topic $(TOPIC)
 
 ship-adapter: install ## the default topic's adapter for the repository, trained on everything it knows
 	@$(PY) -m training ship --topic $(TOPIC) --recipe $(RECIPE) $(if $(FROM),--from $(FROM)) $(if $(EPOCHS),--epochs $(EPOCHS))

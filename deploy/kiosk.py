@@ -27,7 +27,8 @@ def main() -> int:
         nonlocal stopping
         stopping = True
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    # SIGHUP is what a closing terminal sends; the service takes it for a wish to load the new release.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop)
     kiosk_env = {**os.environ, "DOCENT_UI_SERVICE_URL": os.environ.get("DOCENT_UI_SERVICE_URL", url)}
     programs = {

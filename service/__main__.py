@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import secrets
@@ -44,7 +45,12 @@ def _log(settings: Settings) -> None:
 
 
 class _Server(uvicorn.Server):
-    """Says that it is ending before it does."""
+    """Says that it is ending before it does; `SIGHUP` makes it take a new release."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        reloader = self.config.app.state.docent.reloader  # type: ignore[union-attr]
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.ask)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self.config.app.state.docent.keeper.drain()  # type: ignore[union-attr]
@@ -63,6 +69,7 @@ def main() -> int:
     if sys.argv[1:]:
         print("service: there are `python -m service` and `python -m service key`", file=sys.stderr)
         return 2
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it serves: it is about to read the newest release anyway
     try:
         settings = read_settings()
         _log(settings)

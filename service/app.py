@@ -26,6 +26,7 @@ from service.engine import Engine, ScriptedEngine
 from service.errors import Problem
 from service.keeper import Keeper
 from service.metrics import Metrics
+from service.reload import Reloader
 from service.remote_engine import RemoteEngine
 from service.routes import router
 from service.schemas import AskBody, ProblemReply
@@ -97,14 +98,14 @@ def build_app(settings: Settings, *, engine: Engine | None = None) -> FastAPI:
     tracer, send_last_traces = open_traces(settings.traces)
     guide = build_guide(settings, engine, tracer)
     state = State(guide, Keeper(guide, stall_s=settings.stall_s), settings)
+    state.reloader = Reloader(state, build_engine)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        keeping = asyncio.create_task(state.keeper.run())
+        running = asyncio.create_task(state.reloader.run())
         yield
-        keeping.cancel()
-        await asyncio.gather(keeping, return_exceptions=True)
-        await guide.engine.stop()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
         await asyncio.to_thread(send_last_traces)
 
     app = FastAPI(title="Docent", summary="A museum's own guide.", lifespan=lifespan, docs_url=None, redoc_url=None)

@@ -48,15 +48,20 @@ class Keeper:
         self.why_not_ready = _DRAINING
         self.guide.metrics.ready.set(False)
 
+    async def begin(self) -> None:
+        """Starts the engine and proves it. Raises EngineError."""
+        await self.guide.engine.start()
+        await self._prove(self.first_token_s)
+        self._up()
+
     async def run(self) -> None:
         """Until it is cancelled: start, prove, watch; after a failure a pause that doubles, then again."""
         pause = 1.0
         while True:
             began = time.monotonic()
             try:
-                await self.guide.engine.start()
-                await self._prove(self.first_token_s)
-                self._up()
+                if not self._proven:
+                    await self.begin()
                 await self.guide.warm()
                 await self._watch()
             except Exception as error:  # whatever broke: a keeper that ends leaves the engine dead for good

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from service.answering import Guide
 from service.keeper import Keeper
 from service.settings import Settings
+
+if TYPE_CHECKING:
+    from service.reload import Reloader
 
 
 @dataclass
@@ -16,3 +20,5 @@ class State:
     guide: Guide
     keeper: Keeper
     settings: Settings
+    reloader: Reloader = field(init=False)
+    """Exchanges `guide` and `keeper`; whoever needs them twice for one question keeps them."""

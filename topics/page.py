@@ -15,9 +15,16 @@ if TYPE_CHECKING:
 _STYLE = """
 body{font:17px/1.55 "Noto Sans",system-ui,sans-serif;color:#211B16;background:#FBF7EF;
   max-width:60rem;margin:2rem auto;padding:0 1rem}
-h1,h2{font-family:"Noto Serif",Georgia,serif;color:#8C1D18}
-table{border-collapse:collapse;width:100%;margin:1rem 0;background:#fff}
-th,td{border:1px solid #8A7F72;padding:.4rem .7rem;text-align:left;vertical-align:top}
+h1,h2{font-family:"Noto Serif",Georgia,serif;color:#8C1D18;line-height:1.25}
+h2{margin:2.4rem 0 .6rem}
+.wide{overflow-x:auto}
+table{border-collapse:collapse;width:100%;margin:1rem 0;background:#fff;font-size:.92em}
+th,td{border:1px solid #DAD2C4;padding:.4rem .7rem;text-align:left;vertical-align:top}
+th{background:#F1EADC;font-weight:600}tr:nth-child(odd) td{background:#FDFBF7}
+td.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+details{margin:1rem 0}summary{cursor:pointer;color:#0F4C52;font-weight:600}
+.said{border-left:.35rem solid #0F4C52;background:#fff;padding:.7rem 1rem;margin:1rem 0}
+.said.bad{border-color:#8C1D18}
 img{max-width:100%}.no{color:#8C1D18}.small{color:#5B5147}
 """
 TEAL, RED = "#0F4C52", "#8C1D18"
@@ -33,10 +40,27 @@ def escaped(value: Any) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Html:
-    """A table; cells are escaped."""
+    """A table; cells are escaped, and those that begin with a digit stand to the right."""
     top = "".join(f"<th>{escaped(h)}</th>" for h in head)
-    body = "".join(f"<tr>{''.join(f'<td>{escaped(c)}</td>' for c in row)}</tr>" for row in rows)
-    return Html(f"<table><tr>{top}</tr>{body}</table>")
+    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
+    return Html(f'<div class="wide"><table><tr>{top}</tr>{body}</table></div>')
+
+
+def _cell(value: Any) -> str:
+    text = escaped(value)
+    number = len(text) < 28 and not isinstance(value, Html) and text.lstrip("+-−±≈ ")[:1].isdigit()
+    return f"<td class=n>{text}</td>" if number else f"<td>{text}</td>"
+
+
+def said(text: str, *, bad: bool = False) -> Html:
+    """What a reader should take away, set apart from the rest."""
+    return Html(f'<div class="said{" bad" if bad else ""}">{escaped(text)}</div>')
+
+
+def folded(summary: str, part: Html, *, unfolded: bool = False) -> Html:
+    """A part that opens at a click."""
+    state = " open" if unfolded else ""
+    return Html(f"<details{state}><summary>{escaped(summary)}</summary>{part}</details>")
 
 
 def picture(figure: Figure, label: str) -> Html:

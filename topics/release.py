@@ -1,7 +1,8 @@
 """What a release folder holds: the hand-over from training to serving, by files and never by import.
 
 `releases/<topic>/<release>/` has `weights/`, `gate.skops`, `facts.jsonl`, `evidence.json`, `report.html` and, written
-last, `manifest.json`. A folder without a manifest is not a release. `releases/<topic>/live` points at the served one.
+last, `manifest.json`. A folder without a manifest is not a release. `releases/<topic>/live` points at the served one,
+`releases/<topic>/previous` at the one that was served before it.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -48,6 +50,8 @@ class Manifest(BaseModel):
     """Whether held-out wordings and facts were trained and are told as well: right for visitors, wrong for figures."""
     recipe: dict[str, Any] = Field(default_factory=dict)
     scores: dict[str, Any] = Field(default_factory=dict)
+    judged: dict[str, Any] = Field(default_factory=dict)
+    """Against which live release it was measured when it was made, and what came of it; see `docs/releases.md`."""
     libraries: dict[str, str] = Field(default_factory=dict)
     commit: str = ""
 
@@ -122,9 +126,84 @@ def is_live(topic: Topic) -> bool:
 
 
 def make_live(folder: Path) -> None:
-    """Points `live` at a release, in one step: a reader sees the old one or the new one, never neither."""
-    link = folder.parent / "live"
-    fresh = folder.parent / f".live-{os.getpid()}"
+    """Points `live` at a release, in one step: a reader sees the old one or the new one, never neither.
+
+    `previous` is pointed at what was live before; first, so that whoever ends in between still has nothing to undo.
+    """
+    before = live_name(folder.parent)
+    if before and before != folder.name:
+        _point(folder.parent / "previous", before)
+    _point(folder.parent / "live", folder.name)
+
+
+def _point(link: Path, name: str) -> None:
+    fresh = link.with_name(f".{link.name}-{os.getpid()}")
     fresh.unlink(missing_ok=True)
-    fresh.symlink_to(folder.name)
+    fresh.symlink_to(name)
     os.replace(fresh, link)
+
+
+def live_name(releases: Path, link: str = "live") -> str | None:
+    """The name of the release that `live` (or `previous`) points at, if it is there."""
+    path = releases / link
+    return path.resolve().name if path.is_dir() else None
+
+
+def promote(topic: Topic, name: str, root: Path = ROOT) -> Path:
+    """Makes a release of the topic live and returns its folder.
+
+    Raises ReleaseError when there is no such release, or none that may be served.
+    """
+    folder = find_release(topic, name, root)
+    if folder.parent != (root / topic.id).resolve():
+        raise ReleaseError(f"{folder}: not one of the topic's releases; copy it into {root / topic.id} first")
+    parity = check_release(topic, folder).scores.get("parity", {})
+    if parity and parity["same"] + parity["excused"] < parity["prompts"]:
+        raise ReleaseError(
+            f"{folder}: its weights do not answer as its adapter did ({parity['same'] + parity['excused']} of "
+            f"{parity['prompts']} prompts); such a release is never served, run {make_command(topic.id)}"
+        )
+    make_live(folder)
+    return folder
+
+
+def roll_back(topic: Topic, root: Path = ROOT) -> Path:
+    """Makes the release live that was live before; once more brings back what was undone. Raises ReleaseError."""
+    previous, live = (live_name(root / topic.id, link) for link in ("previous", "live"))
+    if previous is None or previous == live:
+        raise ReleaseError(
+            f"{root / topic.id}: there is no release to go back to; `make releases TOPIC={topic.id}` lists those there "
+            "are, and `make promote RELEASE=…` serves one of them"
+        )
+    return promote(topic, previous, root)
+
+
+class Listed(NamedTuple):
+    """A release as `make releases` shows it."""
+
+    name: str
+    manifest: Manifest | None
+    since: datetime | None
+    """Since when it is live; None where it is not."""
+    previous: bool
+    fault: str
+    """Why it cannot be served as the topic stands now; empty where it can."""
+
+
+def list_releases(topic: Topic, root: Path = ROOT) -> list[Listed]:
+    """The topic's releases by name, oldest first; unfinished ones too."""
+    parent = root / topic.id
+    folders = sorted(f for f in parent.glob("[!.]*") if f.is_dir() and not f.is_symlink()) if parent.is_dir() else []
+    live, previous = live_name(parent), live_name(parent, "previous")
+    listed = []
+    for folder in folders:
+        manifest, fault = None, ""
+        try:
+            manifest = read_manifest(folder, topic.id)
+            check_release(topic, folder)
+        except ReleaseError as error:
+            fault = str(error)
+        since = (parent / "live").lstat().st_mtime if folder.name == live else None
+        when = datetime.fromtimestamp(since, UTC) if since else None
+        listed.append(Listed(folder.name, manifest, when, folder.name == previous, fault))
+    return listed

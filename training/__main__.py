@@ -1,7 +1,8 @@
-"""python -m training run | release | ship | gate | publish | mini
+"""python -m training run | release | releases | promote | rollback | compare | ship | gate | publish | mini
 
 python -m training run --topic ho_chi_minh --recipe museum_mini --out runs/try
-python -m training release --topic ho_chi_minh        (train, release, go live)
+python -m training release --topic ho_chi_minh        (train, release, go live unless it is worse)
+python -m training compare runs/try runs/other        (side by side, as one HTML file)
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ import shutil
 import sys
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from topics.errors import TopicError
 from topics.release import ReleaseError
 
 if TYPE_CHECKING:
+    from topics.release import Listed
     from training.config import Recipe
 
 log = logging.getLogger("training")
@@ -39,10 +41,29 @@ def _recipe(args: argparse.Namespace) -> Recipe:
 def _run(args: argparse.Namespace) -> None:
     from topics.topic import load_topic
     from training.run import train
+    from training.seeds import train_each
 
-    recipe = _recipe(args)
-    train(load_topic(args.topic), recipe, args.base or recipe.base, args.out, everything=args.all, device=args.device)
+    recipe, topic = _recipe(args), load_topic(args.topic)
+
+    def one(recipe: Recipe, out: Path) -> dict[str, Any]:
+        return train(topic, recipe, args.base or recipe.base, out, everything=args.all, device=args.device)
+
+    if args.seeds > 1:
+        train_each(recipe, args.out, args.seeds, one)
+    else:
+        one(recipe, args.out)
     print(f"{args.out / 'report.html'}: what was learned")
+
+
+def _compare(args: argparse.Namespace) -> None:
+    from training.compare import cell, compare, shown
+
+    out = args.out or args.runs[0].resolve().parent / "compare.html"
+    trials = compare(args.runs, out)
+    for name, label in shown(trials).items():
+        print(f"{label:<32}" + "".join(f"{cell(t, name, trials[0]):>24}" for t in trials))
+    print(f"{'':<32}" + "".join(f"{t.name[-23:]:>24}" for t in trials))
+    print(f"{out}: ≈ marks a difference from the first that lies within chance")
 
 
 def _release(args: argparse.Namespace) -> None:
@@ -55,6 +76,7 @@ def _release(args: argparse.Namespace) -> None:
     from training.dataset import split
     from training.release import related_adapter, release, shipped_adapter
     from training.run import RunFolder, check_questions, prove, train, write_result
+    from training.seeds import train_each
 
     recipe = _recipe(args)
     base = args.base or recipe.base
@@ -72,8 +94,65 @@ def _release(args: argparse.Namespace) -> None:
         start = related_adapter(topic, base) if args.start == "shipped" else None
         # The shipped adapter knows the held-out wordings: what goes on from it cannot be measured with them.
         everything = args.all or start is not None
-        result = train(topic, recipe, base, out, everything=everything, device=args.device, start=start)
+
+        def one(recipe: Recipe, out: Path) -> dict[str, Any]:
+            return train(topic, recipe, base, out, everything=everything, device=args.device, start=start)
+
+        if args.seeds > 1:
+            recipe, out, result = train_each(recipe, out, args.seeds, one)
+        else:
+            result = one(recipe, out)
     release(topic, recipe, RunFolder(out), rows, result)
+
+
+def _releases(args: argparse.Namespace) -> None:
+    from topics.release import ROOT as RELEASES
+    from topics.release import list_releases
+    from topics.topic import load_topic
+
+    topic = load_topic(args.topic)
+    listed = list_releases(topic)
+    if not listed:
+        print(f"{RELEASES / topic.id}: no release yet; run `make train-adapter TOPIC={topic.id}`")
+        return
+    print(f"{'release':<22}{'made':<18}{'trained':>8}{'reworded':>10}{'chrF':>6}  what became of it")
+    for one in listed:
+        made = one.manifest.created[:16].replace("T", " ") if one.manifest else ""
+        tuned = one.manifest.scores.get("tuned", {}) if one.manifest else {}
+        trained, reworded = tuned.get("trained", {}), tuned.get("reworded", {})
+        known = [f"{s['key_fact']:.0%}" if "key_fact" in s else "–" for s in (trained, reworded)]
+        alike = f"{(reworded or trained)['chrf']:.0f}" if trained else "–"
+        print(f"{one.name:<22}{made:<18}{known[0]:>8}{known[1]:>10}{alike:>6}  {_became(one)}")
+    print("\ntrained, reworded: share of key facts the model tells by itself, in words it was taught and in others")
+
+
+def _became(one: Listed) -> str:
+    if one.since:
+        state = f"LIVE since {one.since:%Y-%m-%d %H:%M} UTC"
+    elif one.previous:
+        state = "was live before (`make rollback` brings it back)"
+    elif one.manifest and one.manifest.judged and not one.manifest.judged["promote"]:
+        state = f"kept, not promoted: {one.manifest.judged['why'].partition('. ')[0]}."
+    else:
+        state = ""
+    return f"{state}{'; ' if state and one.fault else ''}{f'cannot be served: {one.fault}' if one.fault else ''}"
+
+
+_TAKE = "a running service takes it after SIGHUP or a restart (docs/releases.md)"
+
+
+def _promote(args: argparse.Namespace) -> None:
+    from topics.release import promote
+    from topics.topic import load_topic
+
+    print(f"{promote(load_topic(args.topic), args.release)}: live; {_TAKE}")
+
+
+def _rollback(args: argparse.Namespace) -> None:
+    from topics.release import roll_back
+    from topics.topic import load_topic
+
+    print(f"{roll_back(load_topic(args.topic))}: live again; {_TAKE}")
 
 
 def _ship(args: argparse.Namespace) -> None:
@@ -95,14 +174,14 @@ def _gate(args: argparse.Namespace) -> None:
     from training.release import refit_gate
 
     encoder = load_encoder(args.encoder) if args.encoder else None
-    print(f"{refit_gate(load_topic(args.topic), encoder=encoder)}: live, with a gate fitted afresh on the live weights")
+    print(f"{refit_gate(load_topic(args.topic), encoder=encoder)}: live, with a gate fitted afresh; {_TAKE}")
 
 
 def _publish(args: argparse.Namespace) -> None:
     from topics.topic import load_topic
     from training.release import publish_facts
 
-    print(f"{publish_facts(load_topic(args.topic))}: live, with the facts as they stand now; restart the service")
+    print(f"{publish_facts(load_topic(args.topic))}: live, with the facts as they stand now; {_TAKE}")
 
 
 def _mini(args: argparse.Namespace) -> None:
@@ -111,11 +190,17 @@ def _mini(args: argparse.Namespace) -> None:
     make(args.text, args.out, steps=args.steps)
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of runs; write 1 or more")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m training", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    commands = parser.add_subparsers(required=True, metavar="run | release | ship | gate | publish | mini")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--topic", required=True, help="name or folder of a topic")
     common.add_argument("--recipe", default="museum_mini", help="name or path of a recipe (default: museum_mini)")
@@ -127,10 +212,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     common.add_argument("--epochs", type=int, help="passes over the wordings, instead of the recipe's")
     common.add_argument("--device", choices=("auto", "cpu"), default="auto")
-    run = commands.add_parser("run", parents=[common], help="train, merge, prove, evaluate; leaves a run folder")
+    seeds = argparse.ArgumentParser(add_help=False)
+    seeds.add_argument("--seeds", type=_count, default=1, help="train so often, with other seeds; mean and spread")
+    run = commands.add_parser("run", parents=[common, seeds], help="train, merge, prove, evaluate; leaves a run folder")
     run.add_argument("--out", required=True, type=Path, help="the run folder; replaced if it exists")
     run.set_defaults(call=_run)
-    release = commands.add_parser("release", parents=[common], help="a run, then a release that goes live")
+    release = commands.add_parser(
+        "release", parents=[common, seeds], help="a run, then a release that goes live unless it is worse"
+    )
     release.add_argument("--out", type=Path, help="the run folder (default: runs/<topic>)")
     release.add_argument(
         "--if-missing",
@@ -145,6 +234,20 @@ def _parser() -> argparse.ArgumentParser:
         help="go on from the adapter that ships with the topic, if there is one (default), or begin with the bare base",
     )
     release.set_defaults(call=_release)
+    compared = commands.add_parser("compare", help="runs side by side, as one HTML file")
+    compared.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders; the first is compared with")
+    compared.add_argument("--out", type=Path, help="the page (default: compare.html beside the first run)")
+    compared.set_defaults(call=_compare)
+    releases = commands.add_parser("releases", help="list the topic's releases: which is live, since when, scores")
+    releases.add_argument("--topic", required=True)
+    releases.set_defaults(call=_releases)
+    promoted = commands.add_parser("promote", help="make a release live; `rollback` undoes it")
+    promoted.add_argument("--topic", required=True)
+    promoted.add_argument("--release", required=True, help="name of a release, as `releases` lists it")
+    promoted.set_defaults(call=_promote)
+    rollback = commands.add_parser("rollback", help="make the release live that was live before")
+    rollback.add_argument("--topic", required=True)
+    rollback.set_defaults(call=_rollback)
     ship = commands.add_parser(
         "ship", parents=[common], help="train on everything and put the adapter into models/adapters"
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import Trainer, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from training.config import Recipe
 from training.dataset import Examples, Padded
@@ -58,6 +58,8 @@ def finetune(
         label_names=["labels"],
         seed=settings.seed,
         report_to=[],
+        disable_tqdm=True,  # ProgressWriter shows more in one line
+        include_num_input_tokens_seen="non_padding",
     )
     trainer = Trainer(
         model=model,
@@ -65,8 +67,9 @@ def finetune(
         train_dataset=train,
         eval_dataset=validation,
         data_collator=Padded(tokenizer.pad_token_id),
-        callbacks=[ProgressWriter(run / "progress.jsonl")],
+        callbacks=[ProgressWriter(run / "progress.jsonl", passes=train.passes)],
     )
+    trainer.remove_callback(PrinterCallback)
     result = trainer.train()
     log.info(
         "trained %d steps in %.0f s, best validation loss %.3f",

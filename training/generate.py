@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from torch.nn.functional import cross_entropy
 
 from topics.prompt import messages, render
 from topics.topic import Topic
@@ -45,17 +46,37 @@ def answers(model: Any, tokenizer: Any, topic: Topic, asked: Sequence[Asked]) ->
     return [tokenizer.decode(i, skip_special_tokens=True).strip() for i in ids]
 
 
-def perplexity(model: Any, tokenizer: Any, encoded: Sequence[dict[str, Any]], batch: int = 32) -> float:
-    """exp of the mean negative log likelihood of an answer token, prompts masked."""
-    total, tokens = 0.0, 0
+class Forced(NamedTuple):
+    """An answer predicted token by token, each from the right words before it."""
+
+    loss: float
+    """Summed negative log likelihood of the answer's tokens, the end among them."""
+    tokens: int
+    guessed: str
+    """The likeliest token at each place."""
+
+
+def forced(model: Any, tokenizer: Any, encoded: Sequence[dict[str, Any]], batch: int = 32) -> list[Forced]:
+    """What the model makes of each right answer, prompts masked."""
     collate = Padded(tokenizer.pad_token_id)
+    found = []
     for start in range(0, len(encoded), batch):
         part = {
             k: v.to(model.device) if isinstance(v, torch.Tensor) else v
             for k, v in collate(encoded[start : start + batch]).items()
         }
-        count = int((part["labels"][:, 1:] != -100).sum())
+        labels = part.pop("labels")[:, 1:]
         with torch.no_grad():
-            total += float(model(**part).loss) * count
-        tokens += count
-    return math.exp(min(total / max(tokens, 1), 50.0))
+            logits = model(**part).logits[:, :-1].float()
+        losses = cross_entropy(logits.transpose(1, 2), labels, ignore_index=-100, reduction="none").sum(1)
+        best = logits.argmax(-1)
+        for loss, guess, label in zip(losses.tolist(), best, labels, strict=True):
+            text = tokenizer.decode(guess[label != -100].tolist(), skip_special_tokens=True).strip()
+            found.append(Forced(loss, int((label != -100).sum()), text))
+    return found
+
+
+def perplexity(answers: Sequence[Forced]) -> float:
+    """exp of the mean negative log likelihood of an answer token."""
+    tokens = sum(a.tokens for a in answers)
+    return math.exp(min(sum(a.loss for a in answers) / max(tokens, 1), 50.0))

@@ -1,4 +1,4 @@
-"""A run becomes a release: gate and evidence beside the weights, the manifest last, then `live`."""
+"""A run becomes a release: gate and evidence beside the weights, judged against the live one, the manifest last."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gatekeeper.fitting import fit_gate
 from gatekeeper.second import Encoder
@@ -26,7 +26,9 @@ from topics.topic import Topic
 from training.config import Recipe
 from training.errors import TrainingError
 from training.model import revision
-from training.run import RunFolder, check_questions, dataset_of
+from training.promotion import Judgement, judge
+from training.report import write_report
+from training.run import RunFolder, check_questions, dataset_of, report_title
 
 log = logging.getLogger(__name__)
 _LEAST_RIGHT = 0.5
@@ -72,21 +74,25 @@ def write_knowledge(topic: Topic, rows: list[Row], folder: Path, encoder: Encode
     return {"gate": gate.cuts_._asdict(), "evidence": confidence.__dict__}
 
 
+class Made(NamedTuple):
+    """A new release, and what came of it."""
+
+    folder: Path
+    judgement: Judgement
+
+
 def release(
     topic: Topic, recipe: Recipe, run: RunFolder, rows: list[Row], result: dict[str, Any], root: Path = ROOT
-) -> Path:
-    """Makes a release of a finished run and points `live` at it. Returns its folder."""
+) -> Made:
+    """Makes a release of a finished run. Points `live` at it unless it is worse than the one that is live."""
     name = new_name(root / topic.id)
     told = [unheld(r) for r in rows] if result["everything"] else rows
     with building(topic, name, root) as folder:
         shutil.copytree(run.weights, folder / "weights")
         learned = write_knowledge(topic, told, folder)
-        if run.report.is_file():
-            shutil.copy(run.report, folder / "report.html")
-        scores = {
-            k: {n: {m: v for m, v in s.items() if m != "examples"} for n, s in sets.items()}
-            for k, sets in result["scores"].items()
-        }
+        judgement = judge(topic, recipe, rows, result, folder, name=name, root=root)
+        judged = judgement.as_dict()
+        write_report(folder / "report.html", run.path, title=report_title(topic), judged=judged)
         write_manifest(
             folder,
             Manifest(
@@ -99,17 +105,26 @@ def release(
                 answering=recipe.answering,
                 includes_held=result["everything"],
                 recipe=json.loads(recipe.model_dump_json()),
-                scores={**scores, **learned, "parity": result["parity"]},
+                scores={**without_answers(result["scores"]), **learned, "parity": result["parity"]},
+                judged=judged,
                 libraries={library: importlib.metadata.version(library) for library in _LIBRARIES},
                 commit=_commit(),
             ),
         )
     made = root / topic.id / name
-    if not (made.parent / "live").exists():
-        log.warning("this is the topic's first release: it goes live without one to compare it with")
-    make_live(made)
-    log.info("release %s is live", made)
-    return made
+    if judgement.promote:
+        make_live(made)
+    level = logging.INFO if judgement.promote and judgement.against else logging.WARNING
+    log.log(level, "release %s %s. %s", made, "is live" if judgement.promote else "is NOT live", judgement.why)
+    return Made(made, judgement)
+
+
+def without_answers(scores: dict[str, Any]) -> dict[str, Any]:
+    """The figures alone."""
+    return {
+        model: {name: {k: v for k, v in s.items() if k != "examples"} for name, s in sets.items()}
+        for model, sets in scores.items()
+    }
 
 
 def unheld(row: Row) -> Row:
@@ -151,7 +166,9 @@ def _on_live_weights(topic: Topic, root: Path, write: Callable[[list[Row], Path,
         if (live / "report.html").is_file():
             os.link(live / "report.html", folder / "report.html")
         scores = {**manifest.scores, **write(rows, live, folder)}
-        write_manifest(folder, manifest.model_copy(update={"release": name, "scores": scores}))
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        news = {"release": name, "created": now, "scores": scores, "judged": {}}
+        write_manifest(folder, manifest.model_copy(update=news))
     make_live(root / topic.id / name)
     return root / topic.id / name
 
@@ -177,7 +194,6 @@ def ship(topic: Topic, recipe: Recipe, run: RunFolder, result: dict[str, Any]) -
     folder.mkdir(parents=True)
     for name in ("adapter_model.safetensors", "adapter_config.json"):
         shutil.copy(run.adapter / name, folder)
-    trained = {k: v for k, v in result["scores"]["tuned"]["trained"].items() if k != "examples"}
     made_of = {
         "dataset_hash": result["dataset_hash"],
         "prompt_fingerprint": fingerprint(topic),
@@ -185,7 +201,7 @@ def ship(topic: Topic, recipe: Recipe, run: RunFolder, result: dict[str, Any]) -
         "recipe": recipe.name,
         "epochs": result["epochs"],
         "went_on_from": result["went_on_from"],
-        "trained": trained,
+        "trained": without_answers(result["scores"])["tuned"]["trained"],
     }
     (folder / "made_of.json").write_text(json.dumps(made_of, indent=1) + "\n", encoding="utf-8")
     return folder

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-from topics.page import RED, TEAL, Html, escaped, heading, picture, table, write_page
+from topics.page import Html, escaped, folded, heading, said, table, write_page
+from training import plots
+from training.learning import Line, stops, verdict
 from training.progress import read_progress
 
 _SETS = {
@@ -15,67 +17,155 @@ _SETS = {
     "reworded": "the same facts in words it has not seen",
     "unseen": "facts it was never taught (right: “I do not know”)",
 }
+_ANSWERS = 30
+Scores = Mapping[str, Mapping[str, Any]]
 
 
-def loss_plot(progress: Path) -> Html:
-    """Training and validation loss by step."""
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
+def write_report(path: Path, run: Path, *, title: str, judged: Mapping[str, Any] | None = None) -> None:
+    """Writes a page about the run in the folder `run`, from its `eval.json` and `progress.jsonl`.
 
-    lines = read_progress(progress)
-    figure, axes = plt.subplots(figsize=(8, 3.6), dpi=110)
-    for key, label, style in (("loss", "training", "-"), ("eval_loss", "validation", "o-")):
-        if points := [(line["step"], float(line[key])) for line in lines if key in line]:
-            axes.plot(*zip(*points, strict=True), style, label=label, color=TEAL if key == "loss" else RED)
-    axes.set(xlabel="step", ylabel="loss per answer token (nats)", yscale="log")
-    axes.grid(alpha=0.25)
-    axes.legend()
-    figure.tight_layout()
-    return picture(figure, "loss by step")
-
-
-def write_report(
-    path: Path, *, title: str, verdict: str, facts: dict[str, Any], scores: dict[str, Any], plot: Html | None
-) -> None:
-    """Writes `report.html`. `scores` has `tuned` and `base`, each as `evaluate` returns them."""
-    parts: list[str] = [verdict]
-    if plot:
-        parts += [heading("Learning"), plot]
-    parts += [heading("What the model knows by itself"), _score_table(scores)]
+    `judged` is what came of it as a candidate, once that is known.
+    """
+    result: dict[str, Any] = json.loads((run / "eval.json").read_text(encoding="utf-8"))
+    lines = read_progress(run / "progress.jsonl")
+    scores: Scores = result["scores"]
+    parts: list[str] = [said(f"{_how(result, lines)} {_known(scores)}")]
+    if judged:
+        parts += [heading("Live?"), *_judgement(judged)]
+    if lines:
+        parts += [heading("How it learned"), verdict(lines), plots.learning(lines), _passes(lines)]
+    parts += [heading("What the model knows by itself"), _headline(scores), _score_table(scores)]
     parts.append(
-        "Visitors also get the museum’s own words where the question is clear, and a question back "
-        "where it is not; these figures are the model alone."
+        "In brackets: where the figure lies with a probability of 95 %, had other questions been drawn. Visitors also "
+        "get the museum’s own words where the question is clear, and a question back where it is not; these figures "
+        "are the model alone. Teacher-forced BLEU predicts each token from the right words before it, as published "
+        "studies did; BLEU and chrF are of freely generated answers."
     )
+    parts += [heading("How it speaks"), _manner(scores), heading("By language"), _languages(scores)]
+    parts.append(heading("Before and after"))
+    shown = "reworded" if "reworded" in scores["tuned"] else "trained"
     for name, label in _SETS.items():
-        if name in scores.get("tuned", {}):
-            parts += [heading(f"Answers: {label}"), _answer_table(name, scores)]
-    parts += [heading("Made of"), table(("", ""), facts.items())]
+        if name in scores["tuned"]:
+            parts.append(folded(label.capitalize(), _answers(name, scores), unfolded=name == shown))
+    facts = {k.replace("_", " "): v for k, v in result.items() if k != "scores"}
+    parts += [heading("Made of"), table(("", ""), [(k, _plain(v)) for k, v in facts.items()])]
     write_page(path, title, parts)
 
 
-def _score_table(scores: dict[str, Any]) -> Html:
+def _how(result: Mapping[str, Any], lines: list[Line]) -> str:
+    if not lines:
+        return "Merged from the adapter that ships with Docent."
+    peak = max((line.get("peak_gib", 0.0) for line in lines), default=0.0)
+    memory = f", in at most {peak:.1f} GiB of memory" if peak else ""
+    return f"Trained in {result['seconds'] / 60:.1f} minutes{memory}."
+
+
+def _known(scores: Scores) -> str:
+    text = "Asked by itself, the model tells the key fact for "
+    parts = [
+        f"{scores['tuned'][name]['key_fact']:.0%} of the {label}"
+        for name, label in list(_SETS.items())[:2]
+        if name in scores["tuned"]
+    ]
+    return f"{text}{' and '.join(parts)}."
+
+
+def _judgement(judged: Mapping[str, Any]) -> list[str]:
+    live = judged["against"]
+    parts: list[str] = [said(str(judged["why"]), bad=not judged["promote"])]
+    if judged["measures"]:
+        rows = [
+            (m["what"], m["questions"], f"{m['candidate']:.0%}", f"{m['live']:.0%}",
+             f"{100 * m['low']:+.0f} to {100 * m['high']:+.0f} points", "worse" if m["high"] < 0 else
+             "better" if m["low"] > 0 else "no difference")
+            for m in judged["measures"]
+        ]  # fmt: skip
+        asked = "in words new to both" if judged["asked"] == "held-out" else "in words taught to both"
+        parts.append(f"Candidate and live release {live} were asked the same questions, {asked}.")
+        parts.append(table(("share of", "n", "candidate", "live", "difference, 95 %", ""), rows))
+    return parts
+
+
+def _passes(lines: list[Line]) -> Html:
+    found = stops(lines)
+    best = min(found, key=lambda s: s.validation).step if found else None
     rows = [
-        (label, model, s["questions"], f"{s['key_fact']:.0%}", f"{s['does_not_know']:.0%}",
-         f"{s['bleu']:.1f}", f"{s['chrf']:.1f}", f"{s['perplexity']:.2f}")
-        for name, label in _SETS.items()
-        for model in ("tuned", "base")
-        if (s := scores.get(model, {}).get(name))
+        (f"{s.at:.3g}", s.step, f"{s.loss:.3f}", f"{s.validation:.3f}", f"{s.grad_norm:.2f}", f"{s.learning_rate:.1e}",
+         "kept" if s.step == best else "")
+        for s in found
     ]  # fmt: skip
-    return table(("questions", "model", "n", "key fact right", "does not know", "BLEU", "chrF", "perplexity"), rows)
+    return table(("pass", "step", "training loss", "validation loss", "gradient norm", "learning rate", ""), rows)
 
 
-def _answer_table(name: str, scores: dict[str, Any]) -> Html:
+def _each(scores: Scores) -> list[tuple[str, str, Mapping[str, Any]]]:
+    """Set, model and figures, the tuned model before the base."""
+    return [(label, m, scores[m][n]) for n, label in _SETS.items() for m in ("tuned", "base") if n in scores.get(m, {})]
+
+
+def _interval(figures: Mapping[str, Any], name: str, *, per_cent: bool = False) -> str:
+    """`61 % (54–68)`, or `74.3 (71–77)`."""
+    value, low, high = (v * 100 if per_cent else v for v in (figures[name], *figures[f"{name}_interval"]))
+    return f"{value:.0f} % ({low:.0f}–{high:.0f})" if per_cent else f"{value:.1f} ({low:.0f}–{high:.0f})"
+
+
+def _headline(scores: Scores) -> Html:
+    groups: dict[str, dict[str, tuple[float, float, float]]] = {}
+    for name in _SETS:
+        for model in ("tuned", "base"):
+            if s := scores.get(model, {}).get(name):
+                low, high = s["key_fact_interval"]
+                groups.setdefault(name, {})[model] = (100 * s["key_fact"], 100 * low, 100 * high)
+    return plots.bars("Key facts told, in per cent", groups)
+
+
+def _score_table(scores: Scores) -> Html:
+    rows = [
+        (label, model, s["questions"], _interval(s, "key_fact", per_cent=True),
+         _interval(s, "does_not_know", per_cent=True), _interval(s, "bleu"), _interval(s, "chrf"),
+         f"{s['teacher_forced_bleu']:.1f}", f"{s['perplexity']:.2f}")
+        for label, model, s in _each(scores)
+    ]  # fmt: skip
+    head = ("questions", "model", "n", "key fact right", "does not know", "BLEU", "chrF", "teacher-forced BLEU",
+            "perplexity")  # fmt: skip
+    return table(head, rows)
+
+
+def _manner(scores: Scores) -> Html:
+    rows = [
+        (label, model, f"{s['words']:.0f}", f"{s['words_wanted']:.0f}", f"{s['repetition']:.1%}", f"{s['recited']:.0%}")
+        for label, model, s in _each(scores)
+    ]
+    head = ("questions", "model", "words in an answer", "in the museum’s", "said twice", "recited from training")
+    return table(head, rows)
+
+
+def _languages(scores: Scores) -> Html:
+    rows = [
+        (label, model, lang, f["questions"], f"{f['key_fact']:.0%}", f"{f['perplexity']:.2f}")
+        for label, model, s in _each(scores)
+        for lang, f in sorted(s["by_language"].items(), key=lambda pair: -pair[1]["questions"])
+    ]
+    return table(("questions", "model", "language", "n", "key fact right", "perplexity"), rows)
+
+
+def _answers(name: str, scores: Scores) -> Html:
     before = {e["question"]: e["said"] for e in scores.get("base", {}).get(name, {}).get("examples", [])}
     rows = []
-    for example in scores["tuned"][name]["examples"]:
-        said = escaped(example["said"])
+    for example in scores["tuned"][name]["examples"][:_ANSWERS]:
+        told = escaped(example["said"])
         good = example["right"] or name == "unseen"
         rows.append(
             (
                 example["question"],
                 example["wanted"],
-                Html(said if good else f'<span class="no">{said}</span>'),
+                Html(told if good else f'<span class="no">{told}</span>'),
                 Html(f'<span class="small">{escaped(before.get(example["question"], "")[:300])}</span>'),
             )
         )
     return table(("question", "museum", "tuned", "base"), rows)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k} {_plain(v)}" for k, v in value.items())
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

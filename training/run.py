@@ -26,7 +26,7 @@ from training.errors import ParityError
 from training.evaluate import evaluate
 from training.finetune import finetune
 from training.parity import compare
-from training.report import loss_plot, write_report
+from training.report import write_report
 
 log = logging.getLogger(__name__)
 
@@ -200,18 +200,9 @@ def write_result(topic: Topic, recipe: Recipe, folder: RunFolder, result: dict[s
     """Writes `recipe.json`, `eval.json` and `report.html`."""
     (folder.path / "recipe.json").write_text(recipe.model_dump_json(indent=1), encoding="utf-8")
     folder.result.write_text(json.dumps(result, indent=1, ensure_ascii=False), encoding="utf-8")
-    trained = folder.progress.is_file()
-    how = (
-        f"Trained in {result['seconds'] / 60:.1f} minutes."
-        if trained
-        else "Merged from the adapter that ships with Docent."
-    )
-    known = result["scores"]["tuned"].get("trained", {}).get("key_fact", 0)
-    write_report(
-        folder.report,
-        title=f"{topic.name(topic.languages[0])}: training report",
-        verdict=f"{how} Asked by itself in the words it was taught, the model tells {known:.0%} of the key facts.",
-        facts={k: v for k, v in result.items() if k != "scores"},
-        scores=result["scores"],
-        plot=loss_plot(folder.progress) if trained else None,
-    )
+    write_report(folder.report, folder.path, title=report_title(topic))
+
+
+def report_title(topic: Topic) -> str:
+    """What stands above a run's report."""
+    return f"{topic.name(topic.languages[0])}: training report"

@@ -83,7 +83,7 @@ def released(finished: Finished, lighthouse: Topic, tmp_path_factory: pytest.Tem
     root = tmp_path_factory.mktemp("real")
     made = release(
         lighthouse, finished.recipe, RunFolder(finished.folder), lighthouse.rows(), finished.result, root=root
-    )
+    ).folder
     # The model speaks whenever it may, so that what is tested is the model and not the museum's own words.
     manifest = Manifest.model_validate_json((made / MANIFEST).read_text(encoding="utf-8"))
     write_manifest(made, manifest.model_copy(update={"answering": "generate"}))

@@ -65,7 +65,7 @@ def test_a_run_leaves_exactly_these_files(finished: Finished) -> None:
 def test_a_release_is_made_goes_live_and_can_be_refitted(finished: Finished, lighthouse: Topic, tmp_path: Path) -> None:
     first = release(
         lighthouse, finished.recipe, RunFolder(finished.folder), lighthouse.rows(), finished.result, root=tmp_path
-    )
+    ).folder
     live = find_release(lighthouse, root=tmp_path)
     assert live == first
     manifest = check_release(lighthouse, live)
@@ -76,7 +76,7 @@ def test_a_release_is_made_goes_live_and_can_be_refitted(finished: Finished, lig
         first / "weights" / "model.safetensors"
     ).stat().st_ino
     assert sorted(f.name for f in tmp_path.joinpath("lighthouse").iterdir()) == sorted(
-        [first.name, second.name, "live"]
+        [first.name, second.name, "live", "previous"]
     )
 
 
@@ -85,7 +85,7 @@ def test_a_fact_is_corrected_on_the_live_weights_without_training(
 ) -> None:
     first = release(
         lighthouse, finished.recipe, RunFolder(finished.folder), lighthouse.rows(), finished.result, root=tmp_path
-    )
+    ).folder
     mended = load_topic(shutil.copytree(lighthouse.folder, tmp_path / "topic"))
     file = mended.folder / "questions.jsonl"
     text = file.read_text(encoding="utf-8")

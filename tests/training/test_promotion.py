@@ -1,0 +1,167 @@
+"""May a candidate go live? Against a real live release; and undoing it."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import LIGHTHOUSE, MINI, ROOT, Finished
+from topics.release import ReleaseError, find_release, list_releases, live_name, make_live, promote, roll_back
+from topics.topic import Topic
+from training.promotion import Measure
+from training.release import Made, release
+from training.run import RunFolder
+
+Release = Callable[..., Made]
+
+
+@pytest.fixture
+def make(
+    finished: Finished, lighthouse: Topic, stand_in_release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Release:
+    """A function that makes a release of the finished run, or of another folder and result."""
+
+    def as_fitted_before(topic: Topic, rows: object, folder: Path) -> dict[str, Any]:
+        for name in ("gate.skops", "facts.jsonl", "evidence.json", "decided.json", "decided.npz"):
+            shutil.copy(stand_in_release / name, folder)
+        return {}
+
+    # Fitting a gate takes seconds, and it is the same one every time.
+    monkeypatch.setattr("training.release.write_knowledge", as_fitted_before)
+
+    def made(folder: Path = finished.folder, result: dict[str, Any] = finished.result) -> Made:
+        return release(lighthouse, finished.recipe, RunFolder(folder), lighthouse.rows(), result, root=tmp_path)
+
+    return made
+
+
+@pytest.fixture
+def untrained(finished: Finished, tmp_path: Path) -> tuple[Path, dict[str, Any]]:
+    """A run that learned nothing: the bare base's weights, and the answers that it gave."""
+    folder = tmp_path / "run"
+    shutil.copytree(finished.folder, folder)
+    shutil.rmtree(folder / "weights")
+    shutil.copytree(MINI, folder / "weights")
+    tuned = {
+        name: {**scores, "examples": [{**e, "said": "Once upon a time."} for e in scores["examples"]]}
+        for name, scores in finished.result["scores"]["tuned"].items()
+    }
+    return folder, {**finished.result, "scores": {**finished.result["scores"], "tuned": tuned}}
+
+
+def test_the_first_release_goes_live_with_a_warning(make: Release, caplog: pytest.LogCaptureFixture) -> None:
+    made = make()
+    assert made.judgement.promote and made.judgement.against is None
+    assert "first release" in caplog.text and live_name(made.folder.parent) == made.folder.name
+
+
+def test_a_candidate_as_good_as_the_live_release_goes_live(make: Release, lighthouse: Topic, tmp_path: Path) -> None:
+    first, second = make(), make()
+    assert second.judgement.promote and second.judgement.against == first.folder.name
+    assert second.judgement.asked == "held-out"
+    whats = {m.what: m for m in second.judgement.measures}
+    assert len(whats) == 4 and all((m.low, m.high) == (0, 0) for m in whats.values())
+    assert find_release(lighthouse, root=tmp_path) == second.folder
+    page = (second.folder / "report.html").read_text(encoding="utf-8")
+    assert "is not worse than" in page and "no difference" in page
+
+
+def test_a_worse_candidate_is_kept_and_not_served(
+    make: Release, untrained: tuple[Path, dict[str, Any]], lighthouse: Topic, tmp_path: Path
+) -> None:
+    first, worse = make(), make(*untrained)
+    assert not worse.judgement.promote
+    assert find_release(lighthouse, root=tmp_path) == first.folder
+    assert worse.judgement.why.startswith(f"It is worse than the live release {first.folder.name} beyond what chance")
+    assert f"`make promote TOPIC=lighthouse RELEASE={worse.folder.name}`" in worse.judgement.why
+    assert "make promote" in (worse.folder / "report.html").read_text(encoding="utf-8")
+    kept = next(one for one in list_releases(lighthouse, tmp_path) if one.name == worse.folder.name)
+    assert kept.manifest and kept.manifest.judged["promote"] is False and not kept.fault
+    # Against the model that learned nothing, the one that did is better.
+    promote(lighthouse, worse.folder.name, root=tmp_path)
+    again = make()
+    assert again.judgement.promote and again.judgement.measures[0].low > 0
+
+
+def test_a_difference_within_chance_holds_nothing_back() -> None:
+    assert not Measure("x", 30, 0.5, 0.53, -0.12, 0.06).worse
+    assert Measure("x", 30, 0.5, 0.9, -0.55, -0.25).worse
+
+
+def test_what_one_was_taught_and_the_other_was_not_is_not_asked(
+    make: Release, finished: Finished, lighthouse: Topic
+) -> None:
+    make(result={**finished.result, "everything": True})  # taught the held-out wordings, by its manifest
+    second = make()
+    assert second.judgement.asked == "taught to both"
+
+
+def test_without_parity_nothing_goes_live(make: Release, finished: Finished, lighthouse: Topic, tmp_path: Path) -> None:
+    made = make(result={**finished.result, "parity": {"prompts": 20, "same": 15, "excused": 2}})
+    assert not made.judgement.promote and live_name(made.folder.parent) is None
+    assert "17 of 20 prompts" in made.judgement.why
+    with pytest.raises(ReleaseError, match="such a release is never served"):
+        promote(lighthouse, made.folder.name, root=tmp_path)
+
+
+def test_a_live_release_that_cannot_be_served_holds_nothing_back(make: Release) -> None:
+    first = make()
+    manifest = first.folder / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "prompt_fingerprint": "0" * 16}))
+    second = make()
+    assert second.judgement.promote and "can no longer be served" in second.judgement.why
+
+
+def stand_ins(release: Path, root: Path, *names: str) -> None:
+    for name in names:
+        shutil.copytree(release, root / "lighthouse" / name)
+        make_live(root / "lighthouse" / name)
+
+
+def test_a_rollback_undoes_a_promotion_and_itself(lighthouse: Topic, stand_in_release: Path, tmp_path: Path) -> None:
+    stand_ins(stand_in_release, tmp_path, "1", "2", "3")
+    assert promote(lighthouse, "1", root=tmp_path).name == "1"
+    assert roll_back(lighthouse, root=tmp_path).name == "3"
+    assert roll_back(lighthouse, root=tmp_path).name == "1"
+    assert promote(lighthouse, "1", root=tmp_path).name == "1"  # once more changes nothing, not even what was before
+    assert roll_back(lighthouse, root=tmp_path).name == "3"
+    listed = {one.name: one for one in list_releases(lighthouse, tmp_path)}
+    assert [n for n, one in listed.items() if one.since] == ["3"]
+    assert [n for n, one in listed.items() if one.previous] == ["1"]
+
+
+def test_what_cannot_be_served_is_not_promoted(lighthouse: Topic, stand_in_release: Path, tmp_path: Path) -> None:
+    stand_ins(stand_in_release, tmp_path, "1")
+    with pytest.raises(ReleaseError, match="there is no release to go back to"):
+        roll_back(lighthouse, root=tmp_path)
+    with pytest.raises(ReleaseError, match="there is no such release"):
+        promote(lighthouse, "7", root=tmp_path)
+    with pytest.raises(ReleaseError, match="not one of the topic's releases; copy it into"):
+        promote(lighthouse, str(stand_in_release), root=tmp_path)
+    unfinished = tmp_path / "lighthouse" / "2"
+    shutil.copytree(stand_in_release, unfinished)
+    (unfinished / "manifest.json").unlink()
+    with pytest.raises(ReleaseError, match="no manifest.json"):
+        promote(lighthouse, "2", root=tmp_path)
+    assert live_name(tmp_path / "lighthouse") == "1"
+    assert "no manifest.json" in {one.name: one.fault for one in list_releases(lighthouse, tmp_path)}["2"]
+
+
+def test_the_commands_say_what_is_missing(tmp_path: Path) -> None:
+    topic = tmp_path / "nowhere"
+    shutil.copytree(LIGHTHOUSE, topic)
+    text = (topic / "topic.toml").read_text(encoding="utf-8").replace('id = "lighthouse"', 'id = "nowhere"')
+    (topic / "topic.toml").write_text(text, encoding="utf-8")
+    for command, code, words in (
+        (["releases"], 0, "no release yet; run `make train-adapter TOPIC=nowhere`"),
+        (["promote", "--release", "1"], 2, "there is no such release"),
+        (["rollback"], 2, "there is no release to go back to"),
+    ):
+        line = [sys.executable, "-m", "training", *command, "--topic", str(topic)]
+        done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == code and words in done.stdout + done.stderr
