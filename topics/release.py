@@ -22,9 +22,7 @@ from topics.topic import Topic
 log = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parent.parent / "releases"
 MANIFEST = "manifest.json"
-_NEEDED = (
-    "gate.skops", "facts.jsonl", "evidence.json", "evidence.npz", "decided.json", "decided.npz", "weights/config.json",
-)  # fmt: skip
+_KNOWLEDGE = ("gate.skops", "facts.jsonl", "evidence.json", "evidence.npz", "decided.json", "decided.npz")
 Answering = Literal["curated-first", "generate"]
 
 
@@ -92,8 +90,8 @@ def find_release(topic: Topic, name_or_path: str | Path = "live", root: Path = R
     return folder.resolve()
 
 
-def check_release(topic: Topic, folder: Path) -> Manifest:
-    """The manifest of a release that may be served for `topic`.
+def check_release(topic: Topic, folder: Path, *, weights_only: bool = False) -> Manifest:
+    """The manifest of a release that may be served for `topic`; `weights_only` for those who make the rest anew.
 
     Raises ReleaseError when files are missing, or when the weights were trained on another prompt or topic.
     """
@@ -102,11 +100,13 @@ def check_release(topic: Topic, folder: Path) -> Manifest:
         raise ReleaseError(
             f"{folder}: a release of topic {manifest.topic!r}, not {topic.id!r}; set DOCENT_TOPIC={manifest.topic}"
         )
-    for name in _NEEDED:
-        if not (folder / name).is_file():
-            raise ReleaseError(f"{folder / name}: missing; run {make_command(topic.id)}")
+    if not (folder / "weights" / "config.json").is_file():
+        raise ReleaseError(f"{folder / 'weights' / 'config.json'}: missing; run {make_command(topic.id)}")
     if not list((folder / "weights").glob("*.safetensors")):
         raise ReleaseError(f"{folder / 'weights'}: no *.safetensors in it; run {make_command(topic.id)}")
+    for name in () if weights_only else _KNOWLEDGE:
+        if not (folder / name).is_file():
+            raise ReleaseError(f"{folder / name}: missing; run `make train-gatekeeper TOPIC={topic.id}`")
     if manifest.prompt_fingerprint != fingerprint(topic):
         raise ReleaseError(
             f"{folder / MANIFEST}: trained on prompt {manifest.prompt_fingerprint}, and this topic's prompt is "

@@ -158,7 +158,7 @@ def publish_facts(topic: Topic, root: Path = ROOT) -> Path:
 def _on_live_weights(topic: Topic, root: Path, write: Callable[[list[Row], Path, Path], dict[str, Any]]) -> Path:
     """A release beside the live one, with its weights as hard links; `write` fills in what is known besides."""
     live = find_release(topic, root=root)
-    manifest = check_release(topic, live)
+    manifest = check_release(topic, live, weights_only=True)
     name = new_name(root / topic.id)
     rows = [unheld(r) for r in topic.rows()] if manifest.includes_held else topic.rows()
     with building(topic, name, root) as folder:

@@ -77,7 +77,7 @@ def test_a_wrong_fingerprint(copy_of_release: Callable[[], Path]) -> None:
 
 
 @pytest.mark.parametrize(
-    "missing", ["gate.skops", "facts.jsonl", "evidence.json", "weights/config.json", "weights/model.safetensors"]
+    "missing", ["gate.skops", "facts.jsonl", "evidence.npz", "weights/config.json", "weights/model.safetensors"]
 )
 def test_a_missing_file(copy_of_release: Callable[[], Path], missing: str) -> None:
     release = copy_of_release()

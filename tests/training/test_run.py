@@ -70,7 +70,9 @@ def test_a_release_is_made_goes_live_and_can_be_refitted(finished: Finished, lig
     assert live == first
     manifest = check_release(lighthouse, live)
     assert manifest.scores["tuned"]["trained"]["key_fact"] >= 0.8
+    (first / "evidence.npz").unlink()  # a release of a version that knew no such file: its weights are good
     second = refit_gate(lighthouse, root=tmp_path)
+    check_release(lighthouse, second)
     assert find_release(lighthouse, root=tmp_path) == second != first
     assert (second / "weights" / "model.safetensors").stat().st_ino == (
         first / "weights" / "model.safetensors"
