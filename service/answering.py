@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from gatekeeper import TopicFilter, Verdict
 from service.admission import Admission
+from service.book import Book
 from service.cache import AnswerCache
 from service.engine import Engine, Purpose, Sampling
 from service.errors import EngineBusy, EngineError, EngineTimeout, Resting
@@ -97,6 +98,7 @@ class Guide:
     metrics: Metrics
     admission: Admission
     cache: AnswerCache
+    book: Book
     deadline_s: float = 8.0
 
     async def answer(self, ask: Ask) -> AsyncGenerator[Event, None]:
@@ -135,7 +137,9 @@ class Guide:
             "score": round(verdict.score, 2), "characters": len(ask.question), "total_ms": round(timings.total_ms),
         }  # fmt: skip
         log.info("answered %s", " ".join(f"{k}={v}" for k, v in fields.items()), extra=fields)
-        yield Done(self._reply(told, meta, language, timings))
+        reply = self._reply(told, meta, language, timings)
+        self.book.note(ask.question, reply, fact=told.rows[0].id if told.rows else None)
+        yield Done(reply)
 
     def _verdict(self, ask: Ask, language: str) -> Verdict:
         # The museum's own wording is its own subject, whatever a classifier makes of it.

@@ -17,7 +17,9 @@ from gatekeeper.second import load_encoder
 from service import openai
 from service.admission import Admission
 from service.answering import Guide
+from service.book import Book
 from service.cache import AnswerCache
+from service.database import book_url
 from service.door import Door, Keys
 from service.engine import Engine, ScriptedEngine
 from service.errors import Problem
@@ -47,6 +49,9 @@ def build_guide(settings: Settings, engine: Engine | None = None) -> Guide:
     evidence = Evidence.load(topic, folder)
     encoder = load_encoder(settings.gate_encoder) if settings.gate_encoder else None
     metrics = Metrics()
+    book = Book(
+        book_url(settings, topic), topic=topic.id, keeps=settings.book, days=settings.book_days, metrics=metrics
+    )
     admission = Admission(settings.generations, settings.waiting)
     metrics.running.set_function(lambda: engine.running)
     metrics.waiting.set_function(lambda: admission.waiting)
@@ -62,6 +67,7 @@ def build_guide(settings: Settings, engine: Engine | None = None) -> Guide:
         metrics=metrics,
         admission=admission,
         cache=AnswerCache(settings.cached_answers, metrics),
+        book=book,
         deadline_s=settings.answer_deadline_s,
     )
 
@@ -73,11 +79,13 @@ def build_app(settings: Settings, *, engine: Engine | None = None) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        guide.book.start()
         keeping = asyncio.create_task(state.keeper.run())
         yield
         keeping.cancel()
         await asyncio.gather(keeping, return_exceptions=True)
         await guide.engine.stop()
+        await asyncio.to_thread(guide.book.close)
 
     app = FastAPI(title="Docent", summary="A museum's own guide.", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.docent = state
@@ -112,7 +120,7 @@ async def _openai_problem(request: Request, error: Exception) -> JSONResponse:
 
 async def _http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    there = "POST /ask and /v1/chat/completions, GET /topic, /sources/{id}, /live, /ready and /v1/models"
+    there = "POST /ask, /feedback and /v1/chat/completions, GET /topic, /sources/{id}, /live, /ready and /v1/models"
     detail = f"{request.method} {request.url.path}: {error.detail}. There are {there}."
     problem = Problem(error.status_code, str(error.detail), detail)
     return JSONResponse(problem.body, error.status_code, error.headers, "application/problem+json")
