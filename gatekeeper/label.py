@@ -73,7 +73,7 @@ def _questions(file: Path) -> tuple[list[tuple[str, str | None, str]], list[str]
         try:
             item = json.loads(line)
             kind = item.get("kind") and str(item["kind"])
-            found.append((str(item["question"]), kind, str(item.get("lang", "en"))))
+            found.append((str(item["question"]), kind, str(item.get("lang") or "en")))
         except (json.JSONDecodeError, KeyError, TypeError, AttributeError):
             faults.append(f'{file}:{number}: not a question; write {{"question": "…"}}, one object a line')
     return found, faults

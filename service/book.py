@@ -130,7 +130,7 @@ class Book:
 
     def _run(self) -> None:
         forget_at = 0.0
-        while not (self._closing and self._lines.empty()):
+        while True:
             batch = self._batch(forget_at - time.monotonic())
             try:
                 if not self._up_to_date:
@@ -146,6 +146,8 @@ class Book:
                 self._drop(batch)
                 self._say(error)
                 forget_at = max(forget_at, time.monotonic() + self._patience_s)
+            if self._closing and self._lines.empty():
+                return
 
     def _batch(self, longest_s: float) -> list[_Line]:
         """What waits, after a first line or `longest_s`; nothing where it was only woken."""

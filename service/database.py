@@ -94,7 +94,7 @@ def connect(url: URL, patience_s: float = 5.0) -> Engine:
     arguments = {
         "connect_timeout": max(1, int(patience_s)),
         "tcp_user_timeout": limit_ms,
-        "options": f"-c lock_timeout={limit_ms} -c statement_timeout={4 * limit_ms}",
+        "options": f"{url.query.get('options', '')} -c lock_timeout={limit_ms} -c statement_timeout={4 * limit_ms}",
     }
     return create_engine(url, hide_parameters=True, pool_pre_ping=True, connect_args=arguments)
 
