@@ -118,12 +118,13 @@ def _summary(lines: Sequence[Noted], days: int) -> str:
 def _hours(lines: Sequence[Noted], days: int) -> Html:
     from matplotlib.figure import Figure  # a second to import, and the service itself draws nothing
 
-    end = datetime.now().astimezone().replace(minute=0, second=0, microsecond=0)
+    # The hours of the book are UTC's; where clocks are half an hour off, they begin at half past.
+    end = datetime.now(UTC).replace(minute=0, second=0, microsecond=0).astimezone()
     counts = Counter(_local(line) for line in lines)
-    every = [end - timedelta(hours=h) for h in range(24 * days, -1, -1)]
+    every = [end - timedelta(hours=h) for h in range(24 * days, -2, -1)]
     figure = Figure(figsize=(11, 6), layout="constrained")
     along, of_day = figure.subplots(2, 1)
-    along.bar(every, [counts[h] for h in every], width=1 / 24, color=TEAL)  # type: ignore[arg-type]
+    along.fill_between(every, [counts[h] for h in every], step="post", color=TEAL)  # type: ignore[arg-type]
     along.set_title("Hour by hour")
     by_hour = Counter(h.hour for h in map(_local, lines))
     of_day.bar(range(24), [by_hour[h] / days for h in range(24)], color=RED)
