@@ -36,8 +36,8 @@ def label(
 ) -> Iterator[Labelled]:
     """Asks what each question of `file` is and adds it to the topic's `labelled.jsonl`, which the next fit reads.
 
-    `file` holds lines of `{"question": "…"}`, such as the service's book of refused questions; a line that has a
-    `kind` already is taken as it is. Every answer is written at once, so that stopping loses nothing; questions
+    `file` holds lines of `{"question": "…"}`, such as `python -m service review` writes; a line that has a `kind`
+    already is taken as it is. Every answer is written at once, so that stopping loses nothing; questions
     labelled before are not asked again. Raises GateError naming file and line.
     """
     asked, faults = _questions(file)
@@ -45,7 +45,7 @@ def label(
         raise GateError(faults[0])
     out = topic.folder / LABELLED
     known = {comparable(line.question) for line in read_labelled(out)}
-    for question, kind in asked:
+    for question, kind, lang in asked:
         if comparable(question) in known:
             continue
         if kind is None:
@@ -56,23 +56,24 @@ def label(
             kind = _KEYS.get(key)
         if kind is None:
             continue
-        line = Labelled.model_validate({"question": question, "kind": kind})
+        line = Labelled.model_validate({"question": question, "kind": kind, "lang": lang})
         with out.open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(line.model_dump(), ensure_ascii=False) + "\n")
         known.add(comparable(question))
         yield line
 
 
-def _questions(file: Path) -> tuple[list[tuple[str, str | None]], list[str]]:
-    """The questions of a file with their kinds, and what is wrong with other lines."""
-    found: list[tuple[str, str | None]] = []
+def _questions(file: Path) -> tuple[list[tuple[str, str | None, str]], list[str]]:
+    """The questions of a file with their kinds and languages, and what is wrong with other lines."""
+    found: list[tuple[str, str | None, str]] = []
     faults = []
     for number, line in enumerate(file.read_text(encoding="utf-8").split("\n"), 1):
         if not line.strip():
             continue
         try:
             item = json.loads(line)
-            found.append((str(item["question"]), item.get("kind") and str(item["kind"])))
+            kind = item.get("kind") and str(item["kind"])
+            found.append((str(item["question"]), kind, str(item.get("lang") or "en")))
         except (json.JSONDecodeError, KeyError, TypeError, AttributeError):
             faults.append(f'{file}:{number}: not a question; write {{"question": "…"}}, one object a line')
     return found, faults

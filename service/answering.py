@@ -17,6 +17,7 @@ from opentelemetry.trace import Span, Tracer, use_span
 
 from gatekeeper import TopicFilter, Verdict
 from service.admission import Admission
+from service.book import Book
 from service.cache import AnswerCache
 from service.engine import Engine, Purpose, Sampling
 from service.errors import EngineBusy, EngineError, EngineTimeout, Resting
@@ -101,6 +102,7 @@ class Guide:
     metrics: Metrics
     admission: Admission
     cache: AnswerCache
+    book: Book
     deadline_s: float = 8.0
     bench_tokens: int | None = None
     """Benchmarks: the model answers every on-topic question, in exactly so many tokens."""
@@ -146,7 +148,9 @@ class Guide:
         }  # fmt: skip
         log.info("answered %s", " ".join(f"{k}={v}" for k, v in fields.items()), extra=fields)
         span.set_attributes({f"docent.{k}": v for k, v in fields.items()})
-        yield Done(self._reply(told, meta, language, timings))
+        reply = self._reply(told, meta, language, timings)
+        self.book.note(ask.question, reply, fact=told.rows[0].id if told.rows else None)
+        yield Done(reply)
 
     async def _told(self, ask: Ask, verdict: Verdict, language: str) -> _Told:
         if policy := self._policy(ask, language):

@@ -19,7 +19,9 @@ from gatekeeper.second import load_encoder
 from service import openai
 from service.admission import Admission
 from service.answering import Guide
+from service.book import Book
 from service.cache import AnswerCache
+from service.database import book_url
 from service.document import document
 from service.door import Door, Keys
 from service.engine import Engine, ScriptedEngine
@@ -72,6 +74,9 @@ def build_guide(settings: Settings, engine: Engine | None = None, tracer: Tracer
     evidence = Evidence.load(topic, folder)
     encoder = load_encoder(settings.gate_encoder) if settings.gate_encoder else None
     metrics = Metrics()
+    book = Book(
+        book_url(settings, topic), topic=topic.id, keeps=settings.book, days=settings.book_days, metrics=metrics
+    )
     admission = Admission(settings.generations, settings.waiting)
     metrics.running.set_function(lambda: engine.running)
     metrics.waiting.set_function(lambda: admission.waiting)
@@ -87,6 +92,7 @@ def build_guide(settings: Settings, engine: Engine | None = None, tracer: Tracer
         metrics=metrics,
         admission=admission,
         cache=AnswerCache(0 if settings.bench else settings.cached_answers, metrics),
+        book=book,
         deadline_s=settings.answer_deadline_s,
         tracer=tracer,
         bench_tokens=_BENCH_TOKENS if settings.bench else None,
@@ -102,10 +108,12 @@ def build_app(settings: Settings, *, engine: Engine | None = None) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        guide.book.start()
         running = asyncio.create_task(state.reloader.run())
         yield
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+        await asyncio.to_thread(guide.book.close)
         await asyncio.to_thread(send_last_traces)
 
     app = FastAPI(title="Docent", summary="A museum's own guide.", lifespan=lifespan, docs_url=None, redoc_url=None)
@@ -142,7 +150,7 @@ async def _openai_problem(request: Request, error: Exception) -> JSONResponse:
 
 async def _http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    there = "POST /ask and /v1/chat/completions, GET /topic, /sources/{id}, /live, /ready and /v1/models"
+    there = "POST /ask, /feedback and /v1/chat/completions, GET /topic, /sources/{id}, /live, /ready and /v1/models"
     detail = f"{request.method} {request.url.path}: {error.detail}. There are {there}."
     problem = Problem(error.status_code, str(error.detail), detail)
     return JSONResponse(problem.body, error.status_code, error.headers, "application/problem+json")

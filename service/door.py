@@ -22,6 +22,7 @@ from service.metrics import Metrics
 from service.settings import is_loopback
 
 _ASKING = ("/ask", "/v1/chat/completions")
+_LIMITED = (*_ASKING, "/feedback")
 _OPEN = ("/live", "/ready")
 _OPERATORS = ("/metrics",)
 _HEADERS = {
@@ -119,7 +120,7 @@ class Door:
         kiosk = self.kiosk_keys.hold(key)
         if self.api_keys and not (kiosk or self.api_keys.hold(key)):
             return Problem(401, "No key", "This service answers who has a key: Authorization: Bearer KEY.")
-        if path not in _ASKING or self.rate is None or kiosk:
+        if path not in _LIMITED or self.rate is None or kiosk:
             return None
         if not self.api_keys and is_loopback(address):
             return None

@@ -39,6 +39,12 @@ class Metrics:
         self.engine_restarts = Counter(
             "docent_engine_restarts", "Times the engine was started again.", registry=self.registry
         )
+        self.book_rows = Counter(
+            "docent_book_rows",
+            "Lines for the operator's book that were written, or dropped because its database did not take them.",
+            ["result"],
+            registry=self.registry,
+        )
         self.cancellations = Counter(
             "docent_cancellations", "Questions whose visitor left before the answer.", registry=self.registry
         )
@@ -63,5 +69,7 @@ class Metrics:
         self.running = Gauge("docent_generations_running", "Generations under way.", registry=self.registry)
         for result in ("hit", "shared", "miss"):
             self.cache_lookups.labels(result)
+        for result in ("written", "dropped"):
+            self.book_rows.labels(result)
         for purpose in ("answer", "probe", "warm"):
             self.engine_requests.labels(purpose)

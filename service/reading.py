@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from service.answering import Ask, Guide
 from service.errors import BadQuestion
-from service.schemas import AskBody
+from service.schemas import AskBody, FeedbackBody
 from service.settings import Settings
 from service.state import State
 from topics.prompt import Turn
@@ -27,7 +27,7 @@ def _state(request: Request) -> State:
 StateDep = Annotated[State, Depends(_state)]
 
 
-async def read_json(request: Request) -> Any:
+async def read_json(request: Request, example: str = '{"question": "…"}') -> Any:
     """The body as JSON. Raises BadQuestion, which says what is wrong and what to do."""
     kind = request.headers.get("content-type", "application/json").partition(";")[0].strip()
     if kind != "application/json":
@@ -36,11 +36,11 @@ async def read_json(request: Request) -> Any:
     async for chunk in request.stream():
         body += chunk
         if len(body) > _LARGEST:
-            raise BadQuestion(413, "Too long", f"The body is longer than {_LARGEST} bytes; send a shorter question.")
+            raise BadQuestion(413, "Too long", f"The body is longer than {_LARGEST} bytes; send fewer.")
     try:
         return json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise BadQuestion(400, "Not JSON", 'The body is not JSON; send {"question": "…"}.') from error
+        raise BadQuestion(400, "Not JSON", f"The body is not JSON; send {example}.") from error
 
 
 async def read_ask(request: Request, guide: Guide, settings: Settings) -> Ask:
@@ -68,10 +68,19 @@ def as_ask(parsed: AskBody, guide: Guide, settings: Settings) -> Ask:
     return Ask(parsed.question, tuple(Turn(t.question, t.answer) for t in kept), parsed.language)
 
 
-def explain(error: ValidationError) -> str:
-    """The first fault of a body, in words."""
+async def read_feedback(request: Request) -> FeedbackBody:
+    """A thumb. Raises BadQuestion, which says what is wrong and what to do."""
+    value = await read_json(request, '{"id": "…", "rating": "up"}')
+    try:
+        return FeedbackBody.model_validate(value)
+    except ValidationError as error:
+        raise BadQuestion(422, "Not a rating", explain(error, "id and rating")) from error
+
+
+def explain(error: ValidationError, fields: str = "question, history and language") -> str:
+    """The first fault of a body, in words; `fields` are those there are."""
     first = error.errors(include_input=False, include_url=False)[0]
     field = ".".join(str(part).encode("ascii", "replace").decode() for part in first["loc"])[:80] or "the body"
     if first["type"] == "extra_forbidden":
-        return f"{field}: there is no such field; send question, history and language."
+        return f"{field}: there is no such field; send {fields}."
     return f"{field}: {first['msg'].removeprefix('Value error, ').lower()}."

@@ -12,8 +12,8 @@ from sse_starlette import EventSourceResponse
 from service.answering import Ask, Done, Guide
 from service.document import fails, takes
 from service.errors import Problem
-from service.reading import StateDep, read_ask
-from service.schemas import AskBody, AskReply, LanguageView, PassageReply, ProblemReply, TopicReply
+from service.reading import StateDep, read_ask, read_feedback
+from service.schemas import AskBody, AskReply, FeedbackBody, LanguageView, PassageReply, ProblemReply, TopicReply
 from service.streaming import VisitorLeft, as_sse, unless_visitor_leaves
 from topics.articles import passage
 
@@ -64,10 +64,19 @@ async def topic(state: StateDep) -> TopicReply:
         id=guide.topic.id,
         title={code: guide.topic.name(code) for code in languages},
         languages=[LanguageView(code=code, name=guide.topic.text("language", code)) for code in languages],
-        texts={code: guide.topic.all_texts(code) for code in languages},
+        texts={code: _texts(guide, code) for code in languages},
         suggestions={code: guide.topic.opening_questions(guide.evidence.rows, code) for code in languages},
         release=guide.release,
+        feedback=guide.book.keeps != "off",
+        words_kept_days=guide.book.words_kept_days,
     )
+
+
+def _texts(guide: Guide, language: str) -> dict[str, str]:
+    """Every sentence of the screen; that words are kept is among them only where it is true."""
+    texts = guide.topic.all_texts(language)
+    kept = texts.pop("words_kept").replace("{days}", str(guide.book.words_kept_days))
+    return texts if guide.book.words_kept_days is None else {**texts, "words_kept": kept}
 
 
 @router.get(
@@ -83,6 +92,23 @@ async def source(id: str, state: StateDep) -> PassageReply:
     if found is None:
         raise Problem(404, "No such source", "There is no passage to this id; take one from an answer's `sources`.")
     return PassageReply(id=id, **found._asdict(), lang=guide.topic.languages[0])
+
+
+@router.post(
+    "/feedback",
+    response_model=FeedbackBody,
+    responses={
+        s: {"model": ProblemReply, "content": {"application/problem+json": {}}} for s in (400, 404, 413, 415, 422, 503)
+    },
+    openapi_extra={
+        "requestBody": {"required": True, "content": {"application/json": {"schema": FeedbackBody.model_json_schema()}}}
+    },
+)
+async def feedback(request: Request, state: StateDep) -> FeedbackBody:
+    """Rate an answer by its `id`; a later one replaces the earlier. 404 for an id that the book does not hold."""
+    thumb = await read_feedback(request)
+    await state.guide.book.rate(thumb.id, thumb.rating)
+    return thumb
 
 
 @router.get("/live")

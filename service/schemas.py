@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import Annotated, Literal
 
@@ -11,6 +12,7 @@ from topics.check import Check
 
 Outcome = Literal["answered", "unsure", "declined", "visit", "greeting", "unknown"]
 Origin = Literal["model", "curated", "policy"]
+Rating = Literal["up", "down"]
 
 
 def _readable(text: str) -> str:
@@ -21,6 +23,12 @@ def _readable(text: str) -> str:
     if not text.strip():
         raise ValueError("is empty; ask something")
     return text.strip()
+
+
+def _answer_id(text: str) -> str:
+    if not re.fullmatch("[0-9a-f]{32}", text):
+        raise ValueError("is no answer's id; send the `id` that came with an answer")
+    return text
 
 
 Text = Annotated[str, AfterValidator(_readable)]
@@ -45,6 +53,14 @@ class AskBody(Strict):
     """Oldest first; only the last turns are looked at."""
     language: str | None = None
     """Language of the answer; without it, the question's own."""
+
+
+class FeedbackBody(Strict):
+    """The body of `POST /feedback`, and its reply."""
+
+    id: Annotated[str, AfterValidator(_answer_id)]
+    """The `id` of an answer."""
+    rating: Rating
 
 
 class Source(BaseModel):
@@ -120,6 +136,10 @@ class TopicReply(BaseModel):
     texts: dict[str, dict[str, str]]
     suggestions: dict[str, list[str]]
     release: str
+    feedback: bool
+    """Whether `POST /feedback` takes ratings."""
+    words_kept_days: int | None
+    """Days that the museum keeps what visitors ask; null where it keeps no words. The attract screen says so."""
 
 
 class ProblemReply(BaseModel):

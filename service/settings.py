@@ -97,6 +97,14 @@ class Settings(BaseSettings):
     """Memory for the engine's key-value cache on a CPU, in GiB."""
     bench: bool = False
     """For benchmarks on this machine: the model always answers, in 48 tokens; no cache, no rate limit."""
+    book: Literal["off", "counts", "words"] = "counts"
+    """What the operator's book keeps of a question: nothing; outcome, times and rating; or the words as well, which the
+    kiosk then says. Addresses never."""
+    book_days: int = Field(30, ge=1)
+    """Days that `DOCENT_BOOK=words` keeps words. Older ones are deleted; with another `DOCENT_BOOK`, all of them."""
+    database_url: SecretStr | None = None
+    """Where the book lies: `sqlite:////folder/book.sqlite3` or `postgresql://user:password@host/name`; without it, in
+    `book.sqlite3` beside the topic's releases."""
     log_format: Literal["text", "json"] = "text"
     """`json` writes one object a line, with the fields of every answered question."""
     traces: str = Field("", validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")

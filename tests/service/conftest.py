@@ -1,11 +1,13 @@
 """A service over the stand-in release, with a scripted engine, asked through ASGI or over a real socket."""
 
 import contextlib
+import itertools
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import httpx
+import psycopg
 import pytest
 import uvicorn
 from fastapi import FastAPI
@@ -14,6 +16,9 @@ from service.app import build_app
 from service.engine import ScriptedEngine
 from service.settings import Settings
 from tests.conftest import LIGHTHOUSE
+from tests.service.postgresql import INSTALLED, cluster, programs
+
+_NUMBERS = itertools.count()
 
 
 @pytest.fixture
@@ -59,3 +64,25 @@ def served(app: FastAPI) -> Iterator[str]:
     finally:
         server.should_exit = True
         thread.join(10)
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """Address of a real PostgreSQL, with `{name}` for a database's name."""
+    installed = programs()
+    if installed is None:
+        pytest.skip(f"no PostgreSQL server in {INSTALLED}: install Debian's package `postgresql`")
+    with cluster(installed) as address:
+        yield address
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Address of an empty database, of each kind that the book may lie in."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'book.sqlite3'}"
+    address: str = request.getfixturevalue("postgresql")
+    name = f"book_{next(_NUMBERS)}"
+    with psycopg.connect(address.format(name="postgres"), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return address.format(name=name)
