@@ -270,6 +270,7 @@ async def side_by_side(
     turns = []
     for _ in range(args.turns):
         turns.append([await closed_loop(ask, questions(), at_once, args.seconds) for ask in (ours, theirs)])
+        print(f"{at_once} at once: {turns[-1][0].a_second:.1f} and {turns[-1][1].a_second:.1f} a second", flush=True)
     middle = [statistics.median([median_ms(turn[side]) for turn in turns]) for side in (0, 1)]
     return {
         "at_once": at_once,
