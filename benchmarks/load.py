@@ -446,7 +446,7 @@ async def kill(args: argparse.Namespace, museum: Museum) -> Any:
         ask = ask_service(session, url)
         asking = asyncio.create_task(closed_loop(ask, mixed(museum, 0.0), 32, args.seconds))
         await asyncio.sleep(args.seconds / 3)
-        engines = [p for p in children(pid) if "EngineCore" in Path(f"/proc/{p}/comm").read_text()]
+        engines = [p for p in children(pid) if "EngineCore" in Path(f"/proc/{p}/cmdline").read_text()]
         os.kill(engines[0], signal.SIGKILL)
         killed = time.monotonic()
         while await is_ready(session, url):
