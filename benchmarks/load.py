@@ -199,12 +199,21 @@ def ask_vllm(session: aiohttp.ClientSession, url: str, museum: Museum) -> Asking
 # How it is measured
 
 
+class Side(NamedTuple):
+    """One of two that are compared: how it is asked, and the process that answers, with all it started."""
+
+    ask: Asking
+    pid: int
+
+
 class Round(NamedTuple):
     """What a time of asking gave."""
 
     seconds: float
     ended: Counter[str]
     ms: dict[str, list[float]]
+    processor_s: float = 0.0
+    """Processor time of the server's processes, where it was watched."""
 
     @property
     def a_second(self) -> float:
@@ -214,6 +223,7 @@ class Round(NamedTuple):
     def summary(self) -> dict[str, Any]:
         return {
             "a_second": round(self.a_second, 1),
+            "processor_ms_each": round(self.processor_s * 1000 / max(sum(self.ended.values()), 1), 2),
             "ended": dict(self.ended),
             "ms": {how: percentiles(values) for how, values in self.ms.items()},
         }
@@ -262,22 +272,39 @@ async def paced(ask: Asking, questions: Iterator[Question], a_second: float, sec
 
 
 async def side_by_side(
-    ours: Asking, theirs: Asking, questions: Callable[[], Iterator[Question]], at_once: int, args: argparse.Namespace
+    ours: Side, theirs: Side, questions: Callable[[], Iterator[Question]], at_once: int, args: argparse.Namespace
 ) -> dict[str, Any]:
     """Both in turns, so that a slow moment of the machine meets both; the ratio is the median of the turns'."""
-    for ask in (ours, theirs):
-        await closed_loop(ask, questions(), at_once, 3)  # warm
+    for side in (ours, theirs):
+        await closed_loop(side.ask, questions(), at_once, 3)  # warm
     turns = []
     for _ in range(args.turns):
-        turns.append([await closed_loop(ask, questions(), at_once, args.seconds) for ask in (ours, theirs)])
+        turns.append([await watched(side, questions(), at_once, args.seconds) for side in (ours, theirs)])
+        print(f"{at_once} at once: {turns[-1][0].a_second:.1f} and {turns[-1][1].a_second:.1f} a second", flush=True)
     middle = [statistics.median([median_ms(turn[side]) for turn in turns]) for side in (0, 1)]
+    ours_took, theirs_took = ([turn[side].summary()["processor_ms_each"] for turn in turns] for side in (0, 1))
     return {
         "at_once": at_once,
         "throughput_ratio": round(statistics.median([a.a_second / b.a_second for a, b in turns]), 3),
         "latency_ratio": round(middle[0] / middle[1], 3),
+        "processor_time_ratio": round(statistics.median(ours_took) / statistics.median(theirs_took), 3),
         "service": [a.summary() for a, _ in turns],
         "plain_vllm": [b.summary() for _, b in turns],
     }
+
+
+async def watched(side: Side, questions: Iterator[Question], at_once: int, seconds: float) -> Round:
+    """A closed loop, with the processor time it took."""
+    before = processor_s(side.pid)
+    done = await closed_loop(side.ask, questions, at_once, seconds)
+    return done._replace(processor_s=processor_s(side.pid) - before)
+
+
+def processor_s(pid: int) -> float:
+    """Processor time so far of a process and all it started."""
+    texts = [Path(f"/proc/{p}/stat").read_text(encoding="utf-8") for p in (pid, *children(pid))]
+    ticks = sum(int(n) for text in texts for n in text.rpartition(")")[2].split()[11:13])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def median_ms(turn: Round) -> float:
@@ -288,22 +315,26 @@ def median_ms(turn: Round) -> float:
 
 
 async def throughput(args: argparse.Namespace, museum: Museum) -> Any:
-    async with service(args, DOCENT_BENCH="1") as (url, _), plain_vllm(args) as (peer, _), visitors() as session:
-        ours, theirs = ask_service(session, url), ask_vllm(session, peer, museum)
+    async with (
+        service(args, DOCENT_BENCH="1") as (url, pid),
+        plain_vllm(args) as (peer, its_pid),
+        visitors() as session,
+    ):
+        ours, theirs = Side(ask_service(session, url), pid), Side(ask_vllm(session, peer, museum), its_pid)
         return [await side_by_side(ours, theirs, lambda: mixed(museum, 0.0), n, args) for n in args.at_once]
 
 
 async def mix(args: argparse.Namespace, museum: Museum) -> Any:
     found: dict[str, Any] = {}
-    async with plain_vllm(args) as (peer, _), visitors() as session:
-        theirs = ask_vllm(session, peer, museum)
-        async with service(args, DOCENT_BENCH="1") as (url, _):
-            half = await side_by_side(ask_service(session, url), theirs, lambda: mixed(museum, 0.5), 32, args)
-            found["half_off_topic"] = half
+    async with plain_vllm(args) as (peer, its_pid), visitors() as session:
+        theirs = Side(ask_vllm(session, peer, museum), its_pid)
+        async with service(args, DOCENT_BENCH="1") as (url, pid):
+            ours = Side(ask_service(session, url), pid)
+            found["half_off_topic"] = await side_by_side(ours, theirs, lambda: mixed(museum, 0.5), 32, args)
         with talkative(args) as wordy:
-            async with service(wordy) as (url, _):
-                ask = ask_service(session, url)
-                found["kiosk"] = await side_by_side(ask, theirs, lambda: mixed(museum, 0.3, zipf=True), 32, args)
+            async with service(wordy) as (url, pid):
+                ours = Side(ask_service(session, url), pid)
+                found["kiosk"] = await side_by_side(ours, theirs, lambda: mixed(museum, 0.3, zipf=True), 32, args)
     return found
 
 
@@ -415,7 +446,7 @@ async def kill(args: argparse.Namespace, museum: Museum) -> Any:
         ask = ask_service(session, url)
         asking = asyncio.create_task(closed_loop(ask, mixed(museum, 0.0), 32, args.seconds))
         await asyncio.sleep(args.seconds / 3)
-        engines = [p for p in children(pid) if "EngineCore" in Path(f"/proc/{p}/comm").read_text()]
+        engines = [p for p in children(pid) if "EngineCore" in Path(f"/proc/{p}/cmdline").read_text()]
         os.kill(engines[0], signal.SIGKILL)
         killed = time.monotonic()
         while await is_ready(session, url):
@@ -450,6 +481,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     args.release = args.release.resolve()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("load: ended before the result"))  # and end the servers first
     found = asyncio.run(QUESTIONS[args.what](args, read_museum(args.topic.resolve())))
     manifest = json.loads((args.release / "manifest.json").read_text(encoding="utf-8"))
     result = {

@@ -142,7 +142,7 @@ class Guide:
         timings.total_ms = clock.ms()
         self.metrics.total_s.observe(clock.seconds())
         self.metrics.questions.labels(told.outcome, told.source, language, verdict.kind).inc()
-        fields = {
+        fields: dict[str, str | float] = {
             "id": meta.id, "outcome": told.outcome, "source": told.source, "lang": language, "kind": verdict.kind,
             "score": round(verdict.score, 2), "characters": len(ask.question), "total_ms": round(timings.total_ms),
         }  # fmt: skip

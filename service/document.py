@@ -8,6 +8,9 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
+Responses = dict[int | str, dict[str, Any]]
+STREAM: Responses = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
+"""Of a route that streams when it is asked to."""
 _HERE = "#/components/schemas/"
 
 
@@ -17,7 +20,7 @@ def takes(body: type[BaseModel]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
-def fails(shape: type[BaseModel], media_type: str, *statuses: int) -> dict[int | str, dict[str, Any]]:
+def fails(shape: type[BaseModel], media_type: str, *statuses: int) -> Responses:
     """`responses` of a route for these statuses."""
     content = {media_type: {"schema": {"$ref": _HERE + shape.__name__}}}
     return {status: {"description": _MEANING[status], "content": content} for status in statuses}

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from service.answering import Ask, Delta, Done, Event, Guide
-from service.document import fails, takes
+from service.document import STREAM, Responses, fails, takes
 from service.errors import BadQuestion, Problem
 from service.reading import StateDep, as_ask, explain, read_json
 from service.schemas import AskBody, AskReply, EarlierTurn
@@ -48,7 +48,7 @@ class ErrorReply(BaseModel):
     error: ErrorDetail
 
 
-def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def _errors(*statuses: int) -> Responses:
     return fails(ErrorReply, "application/json", *statuses)
 
 
@@ -128,8 +128,7 @@ async def model(name: str, state: StateDep) -> dict[str, Any]:
 @router.post(
     "/chat/completions",
     response_model=dict[str, Any],
-    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
-    | _errors(400, 404, 413, 415, 429, 503),
+    responses=STREAM | _errors(400, 404, 413, 415, 429, 503),
     openapi_extra=takes(ChatBody),
 )
 async def chat_completions(request: Request, state: StateDep) -> Response:

@@ -10,28 +10,25 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sse_starlette import EventSourceResponse
 
 from service.answering import Ask, Done, Guide
-from service.document import fails, takes
+from service.document import STREAM, Responses, fails, takes
 from service.errors import Problem
 from service.reading import StateDep, read_ask, read_feedback
 from service.schemas import AskBody, AskReply, FeedbackBody, LanguageView, PassageReply, ProblemReply, TopicReply
 from service.streaming import VisitorLeft, as_sse, unless_visitor_leaves
 from topics.articles import passage
 
-_Responses = dict[int | str, dict[str, Any]]
 
-
-def _problems(*statuses: int) -> _Responses:
+def _problems(*statuses: int) -> Responses:
     return fails(ProblemReply, "application/problem+json", *statuses)
 
 
-_STREAM: _Responses = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
 router = APIRouter(responses=_problems(401))
 
 
 @router.post(
     "/ask",
     response_model=AskReply,
-    responses=_STREAM | _problems(400, 413, 415, 422, 429, 503),
+    responses=STREAM | _problems(400, 413, 415, 422, 429, 503),
     openapi_extra=takes(AskBody),
 )
 async def ask(request: Request, state: StateDep) -> Response:

@@ -168,7 +168,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     if unknown := sorted(ours - set(fields)):
         raise SettingsError(f"{unknown[0]}: no such setting; there are {', '.join(sorted(fields))}")
     try:
-        return Settings(**{name: environ[k] for k, name in fields.items() if k in environ})
+        return Settings.model_validate({name: environ[k] for k, name in fields.items() if k in environ})
     except ValidationError as error:
         first = error.errors()[0]
         if not first["loc"]:

@@ -27,7 +27,7 @@ def engine_of(pid: int) -> int:
     """The process in which vLLM generates, among those that `pid` started."""
     for thread in Path(f"/proc/{pid}/task").iterdir():
         for child in (thread / "children").read_text().split():
-            if "EngineCore" in Path(f"/proc/{child}/comm").read_text():
+            if "EngineCore" in Path(f"/proc/{child}/cmdline").read_text():
                 return int(child)
     raise AssertionError("there is no engine process")
 
