@@ -124,7 +124,7 @@ def _hours(lines: Sequence[Noted], days: int) -> Html:
     every = [end - timedelta(hours=h) for h in range(24 * days, -2, -1)]
     figure = Figure(figsize=(11, 6), layout="constrained")
     along, of_day = figure.subplots(2, 1)
-    along.fill_between(every, [counts[h] for h in every], step="post", color=TEAL)  # type: ignore[arg-type]
+    along.fill_between(every, [counts[h] for h in every], step="post", color=TEAL)
     along.set_title("Hour by hour")
     by_hour = Counter(h.hour for h in map(_local, lines))
     of_day.bar(range(24), [by_hour[h] / days for h in range(24)], color=RED)
