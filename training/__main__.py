@@ -1,6 +1,7 @@
 """python -m training run | release | ship | gate | publish | mini
 
 python -m training run --topic ho_chi_minh --recipe museum_mini --out runs/try
+python -m training run --recipe mrpc_prefix --out runs/mrpc        (a study, with data of its own)
 python -m training release --topic ho_chi_minh        (train, release, go live)
 """
 
@@ -37,12 +38,34 @@ def _recipe(args: argparse.Namespace) -> Recipe:
 
 
 def _run(args: argparse.Namespace) -> None:
-    from topics.topic import load_topic
-    from training.run import train
+    from training.errors import RecipeError
 
     recipe = _recipe(args)
-    train(load_topic(args.topic), recipe, args.base or recipe.base, args.out, everything=args.all, device=args.device)
-    print(f"{args.out / 'report.html'}: what was learned")
+    museum = recipe.data.kind == "museum"
+    if museum and not args.topic:
+        raise RecipeError(f"{recipe.name} learns a museum's facts; say whose with --topic")
+    if args.topic and not museum:
+        raise RecipeError(f"{recipe.name} has data of its own ({recipe.data.train}); leave --topic out")
+    for trial in recipe.each_trial():
+        out = args.out / trial.name if recipe.trials else args.out
+        _run_one(trial, out, args)
+
+
+def _run_one(recipe: Recipe, out: Path, args: argparse.Namespace) -> None:
+    base = args.base or recipe.base
+    if recipe.data.kind == "museum":
+        from topics.topic import load_topic
+        from training.run import RunFolder, train
+
+        if args.resume and RunFolder(out).result.is_file():
+            log.info("%s: this run is complete", out)
+            return
+        train(load_topic(args.topic), recipe, base, out, everything=args.all, device=args.device)
+    else:
+        from training.study import study
+
+        study(recipe, base, out, device=args.device, resume=args.resume)
+    print(f"{out / 'report.html'}: what was learned")
 
 
 def _release(args: argparse.Namespace) -> None:
@@ -73,6 +96,8 @@ def _release(args: argparse.Namespace) -> None:
         # The shipped adapter knows the held-out wordings: what goes on from it cannot be measured with them.
         everything = args.all or start is not None
         result = train(topic, recipe, base, out, everything=everything, device=args.device, start=start)
+    if not result:
+        return  # one of several processes, and not the first
     release(topic, recipe, RunFolder(out), rows, result)
 
 
@@ -117,7 +142,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="run | release | ship | gate | publish | mini")
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--topic", required=True, help="name or folder of a topic")
     common.add_argument("--recipe", default="museum_mini", help="name or path of a recipe (default: museum_mini)")
     common.add_argument("--base", help="hub id or folder of the base model, instead of the recipe's")
     common.add_argument(
@@ -127,10 +151,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     common.add_argument("--epochs", type=int, help="passes over the wordings, instead of the recipe's")
     common.add_argument("--device", choices=("auto", "cpu"), default="auto")
+    topic = argparse.ArgumentParser(add_help=False)
+    topic.add_argument("--topic", required=True, help="name or folder of a topic")
     run = commands.add_parser("run", parents=[common], help="train, merge, prove, evaluate; leaves a run folder")
+    run.add_argument("--topic", help="name or folder of a topic; not with a study's recipe, which has data of its own")
     run.add_argument("--out", required=True, type=Path, help="the run folder; replaced if it exists")
+    run.add_argument(
+        "--resume",
+        action="store_true",
+        help="keep what is in --out: a finished run is left alone, a killed study goes on from its last checkpoint",
+    )
     run.set_defaults(call=_run)
-    release = commands.add_parser("release", parents=[common], help="a run, then a release that goes live")
+    release = commands.add_parser("release", parents=[topic, common], help="a run, then a release that goes live")
     release.add_argument("--out", type=Path, help="the run folder (default: runs/<topic>)")
     release.add_argument(
         "--if-missing",
@@ -146,7 +178,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     release.set_defaults(call=_release)
     ship = commands.add_parser(
-        "ship", parents=[common], help="train on everything and put the adapter into models/adapters"
+        "ship", parents=[topic, common], help="train on everything and put the adapter into models/adapters"
     )
     ship.add_argument("--from", dest="start", choices=("shipped", "base"), default="base", help="as for release")
     ship.set_defaults(call=_ship)
