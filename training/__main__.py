@@ -37,6 +37,15 @@ def _recipe(args: argparse.Namespace) -> Recipe:
     )
 
 
+def _guides_recipe(args: argparse.Namespace) -> Recipe:
+    from training.errors import RecipeError
+
+    recipe = _recipe(args)
+    if recipe.data.kind != "museum" or recipe.trials or recipe.method == "none":
+        raise RecipeError(f"{recipe.name} makes no release: it is a study; use python -m training run, or museum_mini")
+    return recipe
+
+
 def _run(args: argparse.Namespace) -> None:
     from training.errors import RecipeError
 
@@ -79,7 +88,7 @@ def _release(args: argparse.Namespace) -> None:
     from training.release import related_adapter, release, shipped_adapter
     from training.run import RunFolder, check_questions, prove, train, write_result
 
-    recipe = _recipe(args)
+    recipe = _guides_recipe(args)
     base = args.base or recipe.base
     rows = check_questions(topic)
     out = args.out or ROOT / "runs" / topic.id
@@ -106,7 +115,7 @@ def _ship(args: argparse.Namespace) -> None:
     from training.release import related_adapter, ship
     from training.run import RunFolder, train
 
-    topic, recipe = load_topic(args.topic), _recipe(args)
+    topic, recipe = load_topic(args.topic), _guides_recipe(args)
     out = ROOT / "runs" / f"{topic.id}-shipped"
     base = args.base or recipe.base
     start = related_adapter(topic, base) if args.start == "shipped" else None
