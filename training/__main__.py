@@ -1,6 +1,7 @@
 """python -m training run | release | releases | promote | rollback | compare | ship | gate | publish | mini
 
 python -m training run --topic ho_chi_minh --recipe museum_mini --out runs/try
+python -m training run --recipe mrpc_prefix --out runs/mrpc        (a study, with data of its own)
 python -m training release --topic ho_chi_minh        (train, release, go live unless it is worse)
 python -m training compare runs/try runs/other        (side by side, as one HTML file)
 """
@@ -38,21 +39,51 @@ def _recipe(args: argparse.Namespace) -> Recipe:
     )
 
 
+def _guides_recipe(args: argparse.Namespace) -> Recipe:
+    from training.errors import RecipeError
+
+    recipe = _recipe(args)
+    if recipe.data.kind != "museum" or recipe.trials or recipe.method == "none":
+        raise RecipeError(f"{recipe.name} makes no release: it is a study; use python -m training run, or museum_mini")
+    return recipe
+
+
 def _run(args: argparse.Namespace) -> None:
-    from topics.topic import load_topic
-    from training.run import train
+    from training.errors import RecipeError
+
+    recipe = _recipe(args)
+    museum = recipe.data.kind == "museum"
+    if museum and not args.topic:
+        raise RecipeError(f"{recipe.name} learns a museum's facts; say whose with --topic")
+    if args.topic and not museum:
+        raise RecipeError(f"{recipe.name} has data of its own ({recipe.data.train}); leave --topic out")
+    if args.resume and args.seeds > 1:
+        raise RecipeError("--resume goes on with one run, and --seeds begins several; leave one of them out")
+    for trial in recipe.each_trial():
+        _run_one(trial, args.out / trial.name if recipe.trials else args.out, args)
+
+
+def _run_one(recipe: Recipe, out: Path, args: argparse.Namespace) -> None:
     from training.seeds import train_each
 
-    recipe, topic = _recipe(args), load_topic(args.topic)
-
     def one(recipe: Recipe, out: Path) -> dict[str, Any]:
-        return train(topic, recipe, args.base or recipe.base, out, everything=args.all, device=args.device)
+        base = args.base or recipe.base
+        if recipe.data.kind == "museum":
+            from topics.topic import load_topic
+            from training.run import train
 
-    if args.seeds > 1:
-        train_each(recipe, args.out, args.seeds, one)
+            return train(load_topic(args.topic), recipe, base, out, everything=args.all, device=args.device)
+        from training.study import study
+
+        return study(recipe, base, out, device=args.device, resume=args.resume)
+
+    if args.resume and (out / "eval.json").is_file():
+        log.info("%s: this run is complete", out)
+    elif args.seeds > 1:
+        train_each(recipe, out, args.seeds, one)
     else:
-        one(recipe, args.out)
-    print(f"{args.out / 'report.html'}: what was learned")
+        one(recipe, out)
+    print(f"{out / 'report.html'}: what was learned")
 
 
 def _compare(args: argparse.Namespace) -> None:
@@ -78,7 +109,7 @@ def _release(args: argparse.Namespace) -> None:
     from training.run import RunFolder, check_questions, prove, train, write_result
     from training.seeds import train_each
 
-    recipe = _recipe(args)
+    recipe = _guides_recipe(args)
     base = args.base or recipe.base
     rows = check_questions(topic)
     out = args.out or ROOT / "runs" / topic.id
@@ -102,6 +133,8 @@ def _release(args: argparse.Namespace) -> None:
             recipe, out, result = train_each(recipe, out, args.seeds, one)
         else:
             result = one(recipe, out)
+    if not result:
+        return  # one of several processes, and not the first
     release(topic, recipe, RunFolder(out), rows, result)
 
 
@@ -160,7 +193,7 @@ def _ship(args: argparse.Namespace) -> None:
     from training.release import related_adapter, ship
     from training.run import RunFolder, train
 
-    topic, recipe = load_topic(args.topic), _recipe(args)
+    topic, recipe = load_topic(args.topic), _guides_recipe(args)
     out = ROOT / "runs" / f"{topic.id}-shipped"
     base = args.base or recipe.base
     start = related_adapter(topic, base) if args.start == "shipped" else None
@@ -202,7 +235,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--topic", required=True, help="name or folder of a topic")
     common.add_argument("--recipe", default="museum_mini", help="name or path of a recipe (default: museum_mini)")
     common.add_argument("--base", help="hub id or folder of the base model, instead of the recipe's")
     common.add_argument(
@@ -212,13 +244,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     common.add_argument("--epochs", type=int, help="passes over the wordings, instead of the recipe's")
     common.add_argument("--device", choices=("auto", "cpu"), default="auto")
+    topic = argparse.ArgumentParser(add_help=False)
+    topic.add_argument("--topic", required=True, help="name or folder of a topic")
     seeds = argparse.ArgumentParser(add_help=False)
     seeds.add_argument("--seeds", type=_count, default=1, help="train so often, with other seeds; mean and spread")
     run = commands.add_parser("run", parents=[common, seeds], help="train, merge, prove, evaluate; leaves a run folder")
+    run.add_argument("--topic", help="name or folder of a topic; not with a study's recipe, which has data of its own")
     run.add_argument("--out", required=True, type=Path, help="the run folder; replaced if it exists")
+    run.add_argument(
+        "--resume",
+        action="store_true",
+        help="keep what is in --out: a finished run is left alone, a killed study goes on from its last checkpoint",
+    )
     run.set_defaults(call=_run)
     release = commands.add_parser(
-        "release", parents=[common, seeds], help="a run, then a release that goes live unless it is worse"
+        "release", parents=[topic, common, seeds], help="a run, then a release that goes live unless it is worse"
     )
     release.add_argument("--out", type=Path, help="the run folder (default: runs/<topic>)")
     release.add_argument(
@@ -249,7 +289,7 @@ def _parser() -> argparse.ArgumentParser:
     rollback.add_argument("--topic", required=True)
     rollback.set_defaults(call=_rollback)
     ship = commands.add_parser(
-        "ship", parents=[common], help="train on everything and put the adapter into models/adapters"
+        "ship", parents=[topic, common], help="train on everything and put the adapter into models/adapters"
     )
     ship.add_argument("--from", dest="start", choices=("shipped", "base"), default="base", help="as for release")
     ship.set_defaults(call=_ship)

@@ -3,6 +3,9 @@
 TrainingError
 ├── RecipeError      a recipe cannot be used as it is
 ├── BaseError        the base model cannot be loaded
+├── DataError        what there is to learn from cannot be used
+├── DivergedError    the loss is no number any more
+├── StorageError     a checkpoint could not be written
 └── ParityError      the merged model does not answer as the adapter did
 """
 
@@ -17,6 +20,18 @@ class RecipeError(TrainingError):
 
 class BaseError(TrainingError):
     """The base model cannot be loaded."""
+
+
+class DataError(TrainingError):
+    """What there is to learn from cannot be used."""
+
+
+class DivergedError(TrainingError):
+    """The loss is no number any more."""
+
+
+class StorageError(TrainingError):
+    """A checkpoint could not be written."""
 
 
 class ParityError(TrainingError):

@@ -43,16 +43,24 @@ def write_report(path: Path, run: Path, *, title: str, judged: Mapping[str, Any]
     )
     parts += [heading("How it speaks"), _manner(scores), heading("By language"), _languages(scores)]
     parts.append(heading("Before and after"))
-    shown = "reworded" if "reworded" in scores["tuned"] else "trained"
+    measured = _measured(scores)
+    shown = "reworded" if "reworded" in measured else "trained"
     for name, label in _SETS.items():
-        if name in scores["tuned"]:
+        if name in measured:
             parts.append(folded(label.capitalize(), _answers(name, scores), unfolded=name == shown))
     facts = {k.replace("_", " "): v for k, v in result.items() if k != "scores"}
     parts += [heading("Made of"), table(("", ""), [(k, _plain(v)) for k, v in facts.items()])]
     write_page(path, title, parts)
 
 
+def _measured(scores: Scores) -> Mapping[str, Any]:
+    """The figures of the tuned model, or of the base where nothing was tuned."""
+    return scores.get("tuned") or scores["base"]
+
+
 def _how(result: Mapping[str, Any], lines: list[Line]) -> str:
+    if "parity" not in result:
+        return "The base as it is: nothing was trained."
     if not lines:
         return "Merged from the adapter that ships with Docent."
     peak = max((line.get("peak_gib", 0.0) for line in lines), default=0.0)
@@ -63,9 +71,9 @@ def _how(result: Mapping[str, Any], lines: list[Line]) -> str:
 def _known(scores: Scores) -> str:
     text = "Asked by itself, the model tells the key fact for "
     parts = [
-        f"{scores['tuned'][name]['key_fact']:.0%} of the {label}"
+        f"{_measured(scores)[name]['key_fact']:.0%} of the {label}"
         for name, label in list(_SETS.items())[:2]
-        if name in scores["tuned"]
+        if name in _measured(scores)
     ]
     return f"{text}{' and '.join(parts)}."
 
@@ -151,7 +159,7 @@ def _languages(scores: Scores) -> Html:
 def _answers(name: str, scores: Scores) -> Html:
     before = {e["question"]: e["said"] for e in scores.get("base", {}).get(name, {}).get("examples", [])}
     rows = []
-    for example in scores["tuned"][name]["examples"][:_ANSWERS]:
+    for example in _measured(scores)[name]["examples"][:_ANSWERS]:
         told = escaped(example["said"])
         good = example["right"] or name == "unseen"
         rows.append(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import random
 import shutil
 import time
@@ -20,11 +21,12 @@ from topics.questions import Row, dataset_hash, read_off_topic
 from topics.topic import HERE as TOPICS
 from topics.topic import Topic
 from training import model as models
-from training.config import Recipe
-from training.dataset import Examples, Split, split, with_lessons
+from training.config import QUANTISED, Recipe
+from training.dataset import Examples, Padded, Split, split, with_lessons
 from training.errors import ParityError
 from training.evaluate import evaluate
-from training.finetune import finetune
+from training.finetune import finetune, for_machine, processes_for
+from training.generate import forced, perplexity
 from training.parity import compare
 from training.report import write_report
 
@@ -82,33 +84,38 @@ def train(
     """One run: `adapter/`, `weights/`, `progress.jsonl`, `eval.json`, `report.html` in `out`.
 
     `start` is an adapter folder to go on from, with `train.more_epochs` passes instead of `train.epochs`.
-    Raises TrainingError or TopicError; what stood in `out` before is replaced.
+    Raises TrainingError or TopicError; what stood in `out` before is replaced. Under `accelerate launch` the processes
+    share each batch; all but the first return nothing.
     """
     began = time.monotonic()
+    recipe = for_machine(recipe, device)
+    processes = processes_for(device)
     rows = check_questions(topic)
-    folder = _fresh(out)
+    folder = RunFolder(out)
+    if processes.is_main_process:
+        _fresh(out)
+    processes.wait_for_everyone()
     sets = split(topic, rows, recipe.data, seed=recipe.train.seed, everything=everything)
     strangers = read_off_topic(TOPICS / "off_topic.jsonl", topic.folder / "near_misses.jsonl")
     log.info(
         "%d facts: %d wordings to train, %d to validate, %d reworded, %d unseen",
         len(rows), len(sets.train), len(sets.validation), len(sets.reworded), len(sets.unseen),
     )  # fmt: skip
+    if recipe.method == "none":
+        return _measure_base(topic, recipe, base, folder, rows, sets, began)
     tokenizer = models.load_tokenizer(base)
     lessons = with_lessons(topic, sets.train, strangers, recipe.data, seed=recipe.train.seed)
     torch.manual_seed(recipe.train.seed)
-    # On a CPU, autocast over float32 weights is a tenth faster than over bfloat16 ones (measured with the mini model).
-    on_gpu = device != "cpu" and torch.cuda.is_available()
-    bare = models.load_base(base, torch.bfloat16 if on_gpu else torch.float32)
+    bare = models.load_for(recipe, base, device=device)
     if start:
         log.info("going on from %s", start)
         more = {"epochs": recipe.train.more_epochs, "learning_rate": recipe.train.more_learning_rate}
         recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update=more)})
         adapted = models.with_shipped_adapter(bare, start, recipe.lora)
     else:
-        adapted = models.with_adapter(bare, recipe.lora)
+        adapted = models.adapt(bare, recipe)
     learned = finetune(
         adapted,
-        tokenizer,
         Examples(
             topic,
             tokenizer,
@@ -121,8 +128,15 @@ def train(
         Examples(topic, tokenizer, sets.validation, recipe.data, augment=False),
         recipe,
         folder.path,
+        collate=Padded(tokenizer.pad_token_id),
+        epochs=1,  # the passes are in the data set: they are not all alike
+        passes=recipe.train.epochs,
         device=device,
+        # Batches of like length: a third less padding on questions and answers.
+        sampling="group_by_length",
     )
+    if not processes.is_main_process:
+        return {}
     models.save_adapter(adapted, base, folder.adapter)
     shutil.rmtree(folder.path / "checkpoints", ignore_errors=True)
     result = prove(topic, recipe, base, folder, rows, sets, everything=everything)
@@ -132,6 +146,26 @@ def train(
     result["seconds"] = round(time.monotonic() - began, 1)
     write_result(topic, recipe, folder, result)
     return result
+
+
+def _measure_base(
+    topic: Topic, recipe: Recipe, base: str, folder: RunFolder, rows: list[Row], sets: Split, began: float
+) -> dict[str, Any]:
+    """The run of a recipe that trains nothing: what the base says by itself."""
+    bare, tokenizer = models.load_base(base, torch.bfloat16).eval(), models.load_tokenizer(base)
+    scores = {"base": evaluate(bare, tokenizer, topic, sets, recipe, questions=recipe.evaluate.questions)}
+    result = {**_made_of(topic, recipe, base, rows), "scores": scores, "seconds": round(time.monotonic() - began, 1)}
+    write_result(topic, recipe, folder, result)
+    return result
+
+
+def _made_of(topic: Topic, recipe: Recipe, base: str, rows: list[Row]) -> dict[str, Any]:
+    return {
+        "topic": topic.id,
+        "recipe": recipe.name,
+        "base": {"name": base, "revision": models.revision(base)},
+        "dataset_hash": dataset_hash(rows),
+    }
 
 
 def dataset_of(adapter: Path) -> str:
@@ -152,11 +186,11 @@ def prove(
 ) -> dict[str, Any]:
     """Merges `folder.adapter`, checks parity and evaluates. Raises ParityError when merging changed the answers."""
     tokenizer = models.load_tokenizer(base)
-    models.merge(base, folder.adapter, folder.weights, tokenizer)
+    adapted, how = _merge(topic, recipe, base, folder, tokenizer, sets)
     merged = models.load_base(str(folder.weights), torch.bfloat16).eval()
     sample = random.Random(recipe.train.seed).sample(sets.train, min(recipe.evaluate.parity_prompts, len(sets.train)))
     parity = compare(
-        models.load_adapter(base, folder.adapter, torch.bfloat16),
+        adapted,
         merged,
         tokenizer,
         [render(tokenizer, messages(topic, a.question)) for a in sample],
@@ -180,20 +214,37 @@ def prove(
         bare = models.load_base(base, torch.bfloat16).eval()
         scores["base"] = evaluate(bare, tokenizer, topic, sets, recipe, questions=recipe.evaluate.base_questions)
     return {
-        "topic": topic.id,
-        "recipe": recipe.name,
-        "base": {"name": base, "revision": models.revision(base)},
-        "dataset_hash": dataset_hash(rows),
+        **_made_of(topic, recipe, base, rows),
+        "merged": how,
         "everything": everything,
         "parity": parity._asdict(),
         "scores": scores,
     }
 
 
-def _fresh(out: Path) -> RunFolder:
+def _merge(
+    topic: Topic, recipe: Recipe, base: str, folder: RunFolder, tokenizer: Any, sets: Split
+) -> tuple[Any, dict[str, Any] | None]:
+    """Writes the merged weights. Returns the model they must answer like, and which of two ways was taken."""
+    if recipe.method not in QUANTISED:
+        models.merge(base, folder.adapter, folder.weights, tokenizer)
+        return models.load_adapter(base, folder.adapter, torch.bfloat16), None
+    validation = Examples(topic, tokenizer, sets.validation, recipe.data, augment=False)
+    held_out = [validation[i] for i in range(len(validation))]
+    how = models.merge_quantised(
+        recipe,
+        base,
+        folder.adapter,
+        folder.weights,
+        tokenizer,
+        lambda model: math.log(perplexity(forced(model, tokenizer, held_out))),
+    )
+    return models.load_merged_from(recipe, base, folder.adapter, how["kept"], torch.bfloat16), how
+
+
+def _fresh(out: Path) -> None:
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    return RunFolder(out)
 
 
 def write_result(topic: Topic, recipe: Recipe, folder: RunFolder, result: dict[str, Any]) -> None:
