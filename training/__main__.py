@@ -313,6 +313,8 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     warnings.filterwarnings("ignore", category=FutureWarning)
+    # It warns on every import that a faster kernel for four bits could be fetched from the hub.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     from training.errors import TrainingError
 
     try:
