@@ -452,7 +452,7 @@ async def kill(args: argparse.Namespace, museum: Museum) -> Any:
         while await is_ready(session, url):
             await asyncio.sleep(0.05)
         noticed = time.monotonic() - killed
-        await until_green(f"{url}/ready", 120)
+        await until_green(f"{url}/ready", 300)
         return {
             "noticed_s": round(noticed, 2),
             "ready_again_s": round(time.monotonic() - killed, 1),

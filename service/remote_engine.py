@@ -157,7 +157,7 @@ class RemoteEngine:
 
     async def _speak(self, peer: _Peer, ids: list[int], sampling: Sampling) -> AsyncGenerator[str, None]:
         """Raises _PeerFailed, which counts against a server that spoke to nobody else meanwhile: a busy one is well."""
-        began = time.monotonic()
+        heard = time.monotonic()
         peer.open += 1
         peer.asked += 1
         finished = False
@@ -171,7 +171,7 @@ class RemoteEngine:
                 extra_body={"ignore_eos": True} if sampling.fixed else None,
             ) as chunks:
                 async for chunk in chunks:
-                    peer.spoke = self.progress = time.monotonic()
+                    heard = peer.spoke = self.progress = time.monotonic()
                     for choice in chunk.choices:
                         finished = finished or bool(choice.finish_reason)
                         if choice.text:
@@ -182,13 +182,14 @@ class RemoteEngine:
         except BadRequestError as error:
             raise EngineError(f"{peer.url} refused the request: {error}") from error
         except (OpenAIError, ValueError) as error:
-            self._count(peer, began)
+            self._count(peer, heard)
             raise _PeerFailed(f"{type(error).__name__}: {error}") from error
         finally:
             peer.open -= 1
 
-    def _count(self, peer: _Peer, began: float) -> None:
-        if peer.spoke > began:
+    def _count(self, peer: _Peer, heard: float) -> None:
+        """A failure of a server last `heard` then, unless it has spoken to others since."""
+        if peer.spoke > heard:
             return
         peer.failures += 1
         if peer.in_use and peer.failures >= self.most_failures:

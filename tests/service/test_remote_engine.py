@@ -92,6 +92,10 @@ async def test_after_the_first_word_nobody_stands_in(two: TwoServers) -> None:
                 pass
         assert first in ("left", "right")
         assert two.engine.running == 0
+        for _ in range(3):
+            with pytest.raises(EngineError, match="broke off"):
+                await two.answer()
+        assert not two.engine.alive, "whoever breaks off again and again is left alone"
 
 
 async def test_closing_stops_the_work_at_the_server(two: TwoServers) -> None:
