@@ -228,7 +228,8 @@ def _merge(
     if recipe.method not in QUANTISED:
         models.merge(base, folder.adapter, folder.weights, tokenizer)
         return models.load_adapter(base, folder.adapter, torch.bfloat16), None
-    held_out = list(Examples(topic, tokenizer, sets.validation, recipe.data, augment=False))
+    examples = Examples(topic, tokenizer, sets.validation, recipe.data, augment=False)
+    held_out = [examples[i] for i in range(len(examples))]
     how = models.merge_quantised(
         recipe,
         base,
