@@ -311,8 +311,8 @@ def _report(folder: RunFolder, recipe: Recipe, result: dict[str, Any]) -> None:
     parts += [heading("On the test rows"), table(("", *scores), [(n, *(s[n] for s in scores.values())) for n in names])]
     if examples := scores["base"].get("examples"):
         after = scores.get("tuned", scores["base"])["examples"]
-        rows = [(b["question"], b["wanted"], b["said"], a["said"]) for b, a in zip(examples, after, strict=True)]
-        parts += [heading("Before and after"), table(("asked", "wanted", "base", "tuned"), rows)]
+        shown = [(b["question"], b["wanted"], b["said"], a["said"]) for b, a in zip(examples, after, strict=True)]
+        parts += [heading("Before and after"), table(("asked", "wanted", "base", "tuned"), shown)]
     made_of = {k: v for k, v in result.items() if k not in ("scores", "reloaded")}
     parts += [heading("Made of"), table(("", ""), made_of.items())]
     write_page(folder.report, f"{recipe.name}: training report", parts)
