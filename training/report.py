@@ -61,13 +61,10 @@ def _how(result: Mapping[str, Any], lines: list[Line]) -> str:
 
 
 def _known(scores: Scores) -> str:
-    text = "Asked by itself, the model tells the key fact for "
-    parts = [
-        f"{scores['tuned'][name]['key_fact']:.0%} of the {label}"
-        for name, label in list(_SETS.items())[:2]
-        if name in scores["tuned"]
-    ]
-    return f"{text}{' and '.join(parts)}."
+    tuned = scores["tuned"]
+    parts = [f"{tuned['trained']['key_fact']:.0%} of the wordings it was taught"] if "trained" in tuned else []
+    parts += [f"{tuned['reworded']['key_fact']:.0%} of wordings new to it"] if "reworded" in tuned else []
+    return f"Asked by itself, the model tells the key fact for {' and '.join(parts)}."
 
 
 def _judgement(judged: Mapping[str, Any]) -> list[str]:
@@ -140,12 +137,17 @@ def _manner(scores: Scores) -> Html:
 
 
 def _languages(scores: Scores) -> Html:
+    languages = list(dict.fromkeys(lang for _, _, s in _each(scores) for lang in s["by_language"]))
     rows = [
-        (label, model, lang, f["questions"], f"{f['key_fact']:.0%}", f"{f['perplexity']:.2f}")
+        (
+            label,
+            model,
+            *(f"{f['key_fact']:.0%} / {f['perplexity']:.2f} / {f['questions']}" if f else "–" for f in found),
+        )
         for label, model, s in _each(scores)
-        for lang, f in sorted(s["by_language"].items(), key=lambda pair: -pair[1]["questions"])
+        if (found := [s["by_language"].get(lang) for lang in languages])
     ]
-    return table(("questions", "model", "language", "n", "key fact right", "perplexity"), rows)
+    return table(("key fact right / perplexity / n", "model", *languages), rows)
 
 
 def _answers(name: str, scores: Scores) -> Html:

@@ -1,10 +1,16 @@
 """A new release is taken while visitors ask: nobody is dropped, and a broken one changes nothing."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
 import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -17,7 +23,7 @@ from service.engine import ScriptedEngine
 from service.errors import EngineGone
 from service.settings import Settings
 from service.state import State
-from tests.conftest import LIGHTHOUSE
+from tests.conftest import LIGHTHOUSE, ROOT
 
 OFFERED = {"question": "Tell me how high the tower of the lighthouse is"}
 
@@ -184,3 +190,39 @@ async def test_a_service_that_ends_while_it_loads_leaves_no_engine_running(
         state.reloader.ask()
         await until(lambda: new.begun)
     assert not new.alive and not state.guide.engine.alive
+
+
+def test_sighup_changes_the_release_of_a_running_service(releases: Callable[..., Path], tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    releases("first")
+    settings = {
+        "DOCENT_TOPIC": str(LIGHTHOUSE),
+        "DOCENT_RELEASE": str(tmp_path / "releases" / "live"),
+        "DOCENT_ENGINE": "scripted",
+        "DOCENT_PORT": str(port),
+    }
+    program = subprocess.Popen([sys.executable, "-m", "service"], cwd=ROOT, env={**os.environ, **settings})
+
+    def served() -> str | None:
+        assert program.poll() is None
+        with contextlib.suppress(httpx.HTTPError):
+            reply = httpx.get(f"http://127.0.0.1:{port}/ready", timeout=5)
+            return str(reply.json()["release"]) if reply.status_code == 200 else None
+        return None
+
+    def wait_for(release: str) -> None:
+        until = time.monotonic() + 120
+        while served() != release and time.monotonic() < until:
+            time.sleep(0.1)
+        assert served() == release
+
+    try:
+        wait_for("first")
+        releases("second")
+        program.send_signal(signal.SIGHUP)
+        wait_for("second")
+        program.send_signal(signal.SIGTERM)
+        assert program.wait(60) == 0
+    finally:
+        program.kill()
