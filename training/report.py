@@ -137,17 +137,18 @@ def _manner(scores: Scores) -> Html:
 
 
 def _languages(scores: Scores) -> Html:
-    languages = list(dict.fromkeys(lang for _, _, s in _each(scores) for lang in s["by_language"]))
+    each = _each(scores)
+    languages = list(dict.fromkeys(lang for _, _, s in each for lang in s["by_language"]))
     rows = [
-        (
-            label,
-            model,
-            *(f"{f['key_fact']:.0%} / {f['perplexity']:.2f} / {f['questions']}" if f else "–" for f in found),
-        )
-        for label, model, s in _each(scores)
-        if (found := [s["by_language"].get(lang) for lang in languages])
+        (label, model, *(_in_language(s["by_language"].get(lang)) for lang in languages)) for label, model, s in each
     ]
     return table(("key fact right / perplexity / n", "model", *languages), rows)
+
+
+def _in_language(figures: Mapping[str, Any] | None) -> str:
+    if figures is None:
+        return "–"
+    return f"{figures['key_fact']:.0%} / {figures['perplexity']:.2f} / {figures['questions']}"
 
 
 def _answers(name: str, scores: Scores) -> Html:
