@@ -116,6 +116,8 @@ class Reloader:
         except BaseException:
             await fresh.engine.stop()
             raise
+        if old.draining:
+            keeper.drain()
         leaving = asyncio.create_task(_let_go(old.guide, self._keeping))
         self._leaving.add(leaving)
         leaving.add_done_callback(self._leaving.discard)

@@ -181,9 +181,12 @@ def cell(trial: Trial, name: str, first: Trial) -> str:
 
 
 def _table(trials: Sequence[Trial]) -> Html:
-    names = shown(trials)
-    rows = [(t.name, t.seeds, f"{t.minutes:.1f}", *(cell(t, name, trials[0]) for name in names)) for t in trials]
-    return table(("trial", "seeds", "minutes a run", *names.values()), rows)
+    rows = [
+        ("seeds", *(t.seeds for t in trials)),
+        ("minutes a run", *(f"{t.minutes:.1f}" for t in trials)),
+        *((label, *(cell(t, name, trials[0]) for t in trials)) for name, label in shown(trials).items()),
+    ]
+    return table(("", *(t.name for t in trials)), rows)
 
 
 def _differences(trials: Sequence[Trial]) -> Html:

@@ -46,7 +46,7 @@ def bleu_and_chrf(said: Sequence[str], wanted: Sequence[str]) -> dict[str, Any]:
         stated = json.loads(score.format(signature=metric.get_signature().format(), is_json=True))
         middle, half = stated.get("confidence_mean", score.score), stated.get("confidence_var", 0.0)
         figures[name] = round(score.score, 2)
-        figures[f"{name}_interval"] = [round(middle - half, 2), round(middle + half, 2)]
+        figures[f"{name}_interval"] = [round(max(middle - half, 0), 2), round(min(middle + half, 100), 2)]
     return figures
 
 

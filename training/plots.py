@@ -60,9 +60,10 @@ def bars(title: str, groups: Mapping[str, Mapping[str, tuple[float, float, float
         at = [i + (number - (len(series) - 1) / 2) * width for i, v in enumerate(values) if v]
         there: list[Any] = [v for v in values if v]
         reach = [[max(v[0] - v[1], 0) for v in there], [max(v[2] - v[0], 0) for v in there]]
-        drawn = axes.bar(at, [v[0] for v in there], width * 0.92, label=name, color=_COLOURS[number % len(_COLOURS)])
+        axes.bar(at, [v[0] for v in there], width * 0.92, label=name, color=_COLOURS[number % len(_COLOURS)])
         axes.errorbar(at, [v[0] for v in there], reach, fmt="none", ecolor="#211B16", elinewidth=1, capsize=3)
-        axes.bar_label(drawn, fmt="%.3g", padding=3, fontsize=8)
+        for where, (value, _, high) in zip(at, there, strict=True):
+            axes.text(where, max(value, high), f"{value:.3g}", ha="center", va="bottom", fontsize=8)
     axes.set_xticks(range(len(groups)), list(groups), fontsize=8 if len(groups) > 6 else 9)
     axes.set_title(title)
     axes.margins(y=0.18)

@@ -79,7 +79,7 @@ def judge(
     held_out = not result["everything"] and not manifest.includes_held
     asked, said = _questions(topic, recipe, rows, result, manifest, held_out=held_out)
     measures = (
-        *_of_the_model(asked, said, _answers_of(live, topic, asked)),
+        *(_of_the_model(asked, said, _answers_of(live, topic, asked)) if asked else ()),
         *_of_the_gate(topic, rows, TopicFilter.load(candidate / "gate.skops"), live_gate),
     )
     for m in measures:

@@ -69,13 +69,10 @@ def _how(result: Mapping[str, Any], lines: list[Line]) -> str:
 
 
 def _known(scores: Scores) -> str:
-    text = "Asked by itself, the model tells the key fact for "
-    parts = [
-        f"{_measured(scores)[name]['key_fact']:.0%} of the {label}"
-        for name, label in list(_SETS.items())[:2]
-        if name in _measured(scores)
-    ]
-    return f"{text}{' and '.join(parts)}."
+    known = _measured(scores)
+    parts = [f"{known['trained']['key_fact']:.0%} of the wordings it was taught"] if "trained" in known else []
+    parts += [f"{known['reworded']['key_fact']:.0%} of wordings new to it"] if "reworded" in known else []
+    return f"Asked by itself, the model tells the key fact for {' and '.join(parts)}."
 
 
 def _judgement(judged: Mapping[str, Any]) -> list[str]:
@@ -148,12 +145,18 @@ def _manner(scores: Scores) -> Html:
 
 
 def _languages(scores: Scores) -> Html:
+    each = _each(scores)
+    languages = list(dict.fromkeys(lang for _, _, s in each for lang in s["by_language"]))
     rows = [
-        (label, model, lang, f["questions"], f"{f['key_fact']:.0%}", f"{f['perplexity']:.2f}")
-        for label, model, s in _each(scores)
-        for lang, f in sorted(s["by_language"].items(), key=lambda pair: -pair[1]["questions"])
+        (label, model, *(_in_language(s["by_language"].get(lang)) for lang in languages)) for label, model, s in each
     ]
-    return table(("questions", "model", "language", "n", "key fact right", "perplexity"), rows)
+    return table(("key fact right / perplexity / n", "model", *languages), rows)
+
+
+def _in_language(figures: Mapping[str, Any] | None) -> str:
+    if figures is None:
+        return "–"
+    return f"{figures['key_fact']:.0%} / {figures['perplexity']:.2f} / {figures['questions']}"
 
 
 def _answers(name: str, scores: Scores) -> Html:

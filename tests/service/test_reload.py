@@ -1,10 +1,16 @@
 """A new release is taken while visitors ask: nobody is dropped, and a broken one changes nothing."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
 import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -17,7 +23,8 @@ from service.engine import ScriptedEngine
 from service.errors import EngineGone
 from service.settings import Settings
 from service.state import State
-from tests.conftest import LIGHTHOUSE
+from tests.conftest import LIGHTHOUSE, ROOT
+from topics.evidence import Evidence
 
 OFFERED = {"question": "Tell me how high the tower of the lighthouse is"}
 
@@ -136,8 +143,9 @@ async def test_facts_on_the_same_weights_need_no_new_engine(
     await until(lambda: state.keeper.ready)
     engine = state.guide.engine
     folder = releases("second", linked=True)
-    facts = (folder / "facts.jsonl").read_text(encoding="utf-8").replace("38 metres high", "39 metres high")
-    (folder / "facts.jsonl").write_text(facts, encoding="utf-8")
+    now = state.guide.evidence
+    rows = [r.model_copy(update={"answer": r.answer.replace("38 metres", "39 metres")}) for r in now.rows]
+    Evidence(now.topic, rows, now.confidence).save(folder)
     state.reloader.ask()
     await until(lambda: state.guide.release == "second")
     assert state.guide.engine is engine and state.keeper.guide is state.guide and engine.alive
@@ -184,3 +192,39 @@ async def test_a_service_that_ends_while_it_loads_leaves_no_engine_running(
         state.reloader.ask()
         await until(lambda: new.begun)
     assert not new.alive and not state.guide.engine.alive
+
+
+def test_sighup_changes_the_release_of_a_running_service(releases: Callable[..., Path], tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    releases("first")
+    settings = {
+        "DOCENT_TOPIC": str(LIGHTHOUSE),
+        "DOCENT_RELEASE": str(tmp_path / "releases" / "live"),
+        "DOCENT_ENGINE": "scripted",
+        "DOCENT_PORT": str(port),
+    }
+    program = subprocess.Popen([sys.executable, "-m", "service"], cwd=ROOT, env={**os.environ, **settings})
+
+    def served() -> str | None:
+        assert program.poll() is None
+        with contextlib.suppress(httpx.HTTPError):
+            reply = httpx.get(f"http://127.0.0.1:{port}/ready", timeout=5)
+            return str(reply.json()["release"]) if reply.status_code == 200 else None
+        return None
+
+    def wait_for(release: str) -> None:
+        until = time.monotonic() + 120
+        while served() != release and time.monotonic() < until:
+            time.sleep(0.1)
+        assert served() == release
+
+    try:
+        wait_for("first")
+        releases("second")
+        program.send_signal(signal.SIGHUP)
+        wait_for("second")
+        program.send_signal(signal.SIGTERM)
+        assert program.wait(60) == 0
+    finally:
+        program.kill()
