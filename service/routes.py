@@ -61,6 +61,7 @@ async def topic(state: StateDep) -> TopicReply:
         languages=[LanguageView(code=code, name=guide.topic.text("language", code)) for code in languages],
         texts={code: guide.topic.all_texts(code) for code in languages},
         suggestions={code: guide.topic.opening_questions(guide.evidence.rows, code) for code in languages},
+        colours=guide.topic.colours.model_dump(),
         release=guide.release,
     )
 

@@ -10,12 +10,13 @@ from typing import Any
 
 import gradio as gr
 from fastapi import FastAPI
-from fastapi.responses import JSONResponse
 
-from ui.client import Exchange, HttpService, Service
+from ui.client import Exchange, HttpService, Service, Texts
+from ui.doors import doors
 from ui.errors import ServiceError
+from ui.pin import Lock
 from ui.settings import Settings
-from ui.shell import STATE_PATH, Shell
+from ui.shell import Shell
 from ui.visit import CHIPS, LONGEST_QUESTION, End, Mail, Turn, Visit
 from ui.watch import Watch
 from ui.words import literal, one_line, plain, unbroken
@@ -46,10 +47,8 @@ def build_app(settings: Settings, client: Service | None = None) -> Shell:
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
 
-    @app.get(STATE_PATH)
-    async def state() -> JSONResponse:
-        return JSONResponse({"ready": await watch.ready()}, headers={"Cache-Control": "no-store"})
-
+    lock = Lock(settings.staff_pin.get_secret_value()) if settings.staff_pin else None
+    app.include_router(doors(service, watch, lock))
     screen = Screen(service, watch)
     gr.mount_gradio_app(
         app,
@@ -66,7 +65,23 @@ def build_app(settings: Settings, client: Service | None = None) -> Shell:
         theme=gr.themes.Base(font=["Noto Sans", "sans-serif"], font_mono=["Noto Sans Mono", "monospace"]),
     )
     gradio_app: Any = app.routes[-1].app  # type: ignore[attr-defined]
-    return Shell(app, watch, let_go=gradio_app.stop_event.set)
+    return Shell(app, watch, settings, let_go=gradio_app.stop_event.set)
+
+
+def mount_kiosk(host: FastAPI, path: str, settings: Settings, client: Service | None = None) -> Shell:
+    """The same page inside another app, at `path`; it starts and ends with that app."""
+    kiosk = build_app(settings, client)
+    host.mount(path, kiosk)
+    own_life = host.router.lifespan_context
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[Any]:
+        async with own_life(app) as state, kiosk.running():
+            yield state
+            kiosk.let_go()
+
+    host.router.lifespan_context = lifespan
+    return kiosk
 
 
 class Screen:
@@ -119,6 +134,9 @@ class Screen:
                         self.stop_button = gr.Button("", elem_id="k-stop", visible=False)
                     with gr.Row(elem_id="k-foot"):
                         self.over = gr.Button("", elem_id="k-over")
+                        # The page's script knows what these two do; the server has no part in it.
+                        self.size = gr.Button("", elem_id="k-size")
+                        self.take_away = gr.Button("", elem_id="k-take", visible=False)
                         self.languages = gr.Radio(
                             [], label="…", elem_id="k-languages", show_label=False, container=False
                         )
@@ -129,7 +147,7 @@ class Screen:
     def _wire(self, page: gr.Blocks) -> None:
         everything = [
             self.header, self.messages, self.try_these, *self.chips, self.box,
-            self.ask_button, self.stop_button, self.over, self.languages,
+            self.ask_button, self.stop_button, self.over, self.size, self.take_away, self.languages,
         ]  # fmt: skip
         quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         asking: dict[str, Any] = {
@@ -270,6 +288,8 @@ class Screen:
             self.ask_button: gr.update(value=texts.ask),
             self.stop_button: gr.update(value=texts.stop),
             self.over: gr.update(value=texts.start_over),
+            self.size: gr.update(value=texts.larger_text),
+            self.take_away: gr.update(value=texts.take_away, visible=bool(texts.take_away_address)),
         }
 
 
@@ -292,20 +312,39 @@ async def _changes(visit: Visit, inbox: asyncio.Queue[Mail]) -> AsyncIterator[No
 
 
 def _conversation(visit: Visit) -> list[dict[str, str]]:
-    """Every turn as two messages."""
-    return [message for turn in visit.turns for message in _messages(turn, visit)]
+    """Every turn as two messages. Only the newest answer asks whether it helped."""
+    return [message for turn in visit.turns for message in _messages(turn, visit, newest=turn is visit.turns[-1])]
 
 
-def _messages(turn: Turn, visit: Visit) -> tuple[dict[str, str], dict[str, str]]:
+def _messages(turn: Turn, visit: Visit, newest: bool) -> tuple[dict[str, str], dict[str, str]]:
     texts = visit.topic.texts.get(turn.language, visit.texts)
     parts = [_said(plain(turn.answer), turn.language)] if turn.answer else []
-    if turn.sources:
-        parts.append(_said(f"{texts.source}: {'; '.join(turn.sources)}", turn.language, "k-from"))
     if turn.stopped:
         parts.append(_said(texts.stopped, turn.language, "k-stopped"))
+    sources = "".join(
+        f'<button class="k-from" lang="{turn.language}" value="{literal(source.id)}">'
+        f"<span>{literal(f'{texts.source}: {source.title}')}</span></button>"
+        for source in turn.sources
+    )
+    thumbs = _thumbs(turn.id, visit.texts) if turn.id and newest else ""
+    if sources or thumbs:
+        parts.append(f'<div class="k-tools"><div class="k-sources">{sources}</div>{thumbs}</div>')
     return (
         {"role": "user", "content": _said(turn.question, turn.language)},
         {"role": "assistant", "content": "".join(parts) or _said(texts.thinking, turn.language, "k-thinking")},
+    )
+
+
+def _thumbs(answer: str, texts: Texts) -> str:
+    """Two buttons without a word to see; Gradio lets no `aria-label` through, so their names are hidden text."""
+    return (
+        '<div class="k-thumbs">'
+        + "".join(
+            f'<button class="k-thumb" name="{rating}" value="{literal(answer)}">'
+            f'<span class="k-unseen">{literal(label)}</span></button>'
+            for rating, label in (("up", texts.helpful), ("down", texts.not_helpful))
+        )
+        + "</div>"
     )
 
 

@@ -12,6 +12,7 @@ _IMAGE = re.compile(r"!\[[^\]]*\]\([^)]*\)")
 _LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 _ADDRESS = re.compile(r"<?\b(?:https?://|www\.)[^\s<>)]*[^\s<>).,;:!?]>?", re.IGNORECASE)
 _EMPHASIS = re.compile(r"(\*\*|__)(?=\S)(.+?)(?<=\S)\1", re.DOTALL)
+_LINE_MARK = re.compile(r"^\s*(?:#+|>|[-*+]|\d+\.)\s+", re.MULTILINE)
 # Gradio's message list reads Markdown and HTML, and turns addresses into links that leave the kiosk. As a number,
 # no sign means anything to it, and every sign looks the same on the screen.
 _AS_NUMBERS = str.maketrans({sign: f"&#{ord(sign)};" for sign in string.punctuation})
@@ -28,6 +29,12 @@ def plain(answer: str) -> str:
     without_links = _LINK.sub(r"\1", _IMAGE.sub("", answer))
     without_addresses = _ADDRESS.sub("", without_links)
     return _EMPHASIS.sub(r"\2", without_addresses).strip()
+
+
+def paragraphs(text: str) -> list[str]:
+    """A museum's Markdown as plain paragraphs; headings and lists keep their words."""
+    lines = (_LINE_MARK.sub("", block) for block in re.split(r"\n\s*\n", text))
+    return [" ".join(plain(line).split()) for line in lines if line.strip()]
 
 
 def one_line(question: str) -> str:
