@@ -1,4 +1,4 @@
-"""`python -m ui`: read the settings, take the port, serve the kiosk until told to end; `python -m ui pin`: hash a PIN."""
+"""`python -m ui`: read the settings, take the port, serve until told to end. `python -m ui pin`: the hash of a PIN."""
 
 from __future__ import annotations
 

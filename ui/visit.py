@@ -122,8 +122,10 @@ class Visit:
 
     def _finish(self, turn: Turn, done: Done) -> None:
         turn.answer, turn.heard = done.answer, True
-        by_title = {source.title: source for source in reversed(done.sources)}
-        turn.sources = tuple(reversed(by_title.values()))
+        by_title: dict[str, Source] = {}
+        for source in done.sources:
+            by_title.setdefault(source.title, source)
+        turn.sources = tuple(by_title.values())
         turn.id = done.id if done.outcome == "answered" else ""
         spoken_in = turn.language
         turn.language = done.lang or spoken_in

@@ -133,4 +133,4 @@ def _is_fault(line: ConsoleMessage) -> bool:
 
 
 def _outside(request: Request) -> bool:
-    return not re.match(r"(http://127\.0\.0\.1[:/]|data:|about:|blob:)", request.url)
+    return not re.match(r"(http://127\.0\.0\.1[:/]|file:|data:|about:|blob:)", request.url)

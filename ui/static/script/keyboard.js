@@ -45,6 +45,11 @@ function key(shown, act, name, label = "") {
   if (label) set(made, "aria-label", label);
   // The box keeps the focus, and with it the place where the next letter goes.
   made.addEventListener("mousedown", (event) => event.preventDefault());
+  // Not `:active`, which a browser may leave on a key that a finger has left.
+  made.addEventListener("pointerdown", () => made.classList.add("k-down"));
+  for (const end of ["pointerup", "pointercancel", "pointerleave"]) {
+    made.addEventListener(end, () => made.classList.remove("k-down"));
+  }
   return made;
 }
 

@@ -75,6 +75,8 @@ function placeOfTone(letters) {
   const places = [...letters].map((letter, at) => (at >= vowels && /[aeiouyăâêôơư]/iu.test(letter) ? at : -1));
   const found = places.filter((at) => at >= 0);
   if (!found.length) return [...letters].findIndex((letter) => /[aeiouyăâêôơư]/iu.test(letter));
+  // Vowels apart from each other make no Vietnamese word, but a name from elsewhere.
+  if (found[found.length - 1] - found[0] >= found.length) return -1;
   const marked = found.filter((at) => /[ăâêôơư]/iu.test(letters[at]));
   if (marked.length) return marked[marked.length - 1];
   if (found.length === 1) return found[0];
