@@ -9,7 +9,7 @@ function findAllOpen() {
   return COVERS.filter((name) => find(`#k-${name}`).classList.contains("k-open"));
 }
 
-const top_ = () => COVERS.find((name) => open.has(name)) ?? "";
+const topCover = () => COVERS.find((name) => open.has(name)) ?? "";
 
 function cover(name, wanted = true) {
   if (wanted === open.has(name)) return;
@@ -20,7 +20,7 @@ function cover(name, wanted = true) {
 }
 
 function drawCovers() {
-  const first = top_();
+  const first = topCover();
   for (const name of COVERS) {
     const screen = find(`#k-${name}`);
     screen.classList.toggle("k-open", open.has(name));
@@ -30,7 +30,8 @@ function drawCovers() {
   if (first) hideKeyboard();
   if (first === used) return;
   used = first;
-  if (first) (find(`#k-${first} :is(.k-main, .k-close)`) ?? find(`#k-${first}`)).focus({ preventScroll: true });
+  const main = first && findAll(`#k-${first} :is(.k-main, .k-close)`).find((each) => each.checkVisibility());
+  if (first) (main ?? find(`#k-${first}`)).focus({ preventScroll: true });
   else if (focusBefore?.isConnected) focusBefore.focus({ preventScroll: true });
 }
 

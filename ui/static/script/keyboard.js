@@ -91,7 +91,7 @@ function askFromKeys() {
 }
 
 function showKeyboard() {
-  if (!hasKeys() || busySince || top_()) return;
+  if (!hasKeys() || busySince || topCover()) return;
   capitals = false;
   layKeys();
   find("#k-keyboard").hidden = false;
@@ -105,6 +105,7 @@ function hideKeyboard() {
   find("#k-box input")?.blur();
 }
 
+// At the end of a touch: what moves earlier would slide another control under the finger.
 function followTouch(event) {
   if (event.pointerType !== "touch") return;
   if (event.target.closest?.("#k-box")) showKeyboard();

@@ -2,12 +2,12 @@
 
 function onTouch(event) {
   followCorner(event);
-  followTouch(event);
-  if (top_() !== "idle") stir();
+  if (topCover() !== "idle") stir();
 }
 
 function onAnyClick(event) {
-  const first = top_();
+  const first = topCover();
+  followTouch(event);
   if (first === "attract") begin(event.target.closest("#k-attract-languages button")?.value ?? data.languages[0].code);
   else if (first === "idle") stir();
   else if (event.target.closest("#k-staff-restart")) startOver();
@@ -22,7 +22,7 @@ function closeCover(name) {
 }
 
 function onAnyKey(event) {
-  const first = top_();
+  const first = topCover();
   if (first === "attract" && event.key.length === 1 && event.key !== " ") begin(data.languages[0].code);
   if (event.key === "Escape" && ["passage", "phone", "staff"].includes(first)) closeCover(first);
   if (event.key === "Escape") hideKeyboard();
@@ -32,7 +32,7 @@ function onAnyKey(event) {
 
 function start() {
   forget();
-  for (const name of COVERS) find(`#k-${name}`).inert = name !== top_();
+  for (const name of COVERS) find(`#k-${name}`).inert = name !== topCover();
   writeTexts();
   showSize();
   drawCovers();

@@ -47,7 +47,6 @@ function showTyped() {
 
 async function sendPin() {
   const pin = typed;
-  typePin(null);
   typed = "";
   showTyped();
   let reply = null;

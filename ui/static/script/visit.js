@@ -18,7 +18,7 @@ let warnedAt = 0;
 // ---- begin ----
 
 function begin(spoken) {
-  if (leaving || top_() !== "attract") return;
+  if (leaving || topCover() !== "attract") return;
   chosen = spoken;
   stir();
   for (const choice of findAll("#k-attract-languages button")) {
@@ -42,13 +42,13 @@ function followBeginning(spoken) {
 let sentence = 0;
 
 function nextLanguage() {
-  if (top_() !== "attract" || chosen || data.languages.length < 2) return;
+  if (topCover() !== "attract" || chosen || data.languages.length < 2) return;
   sentence = (sentence + 1) % data.languages.length;
   const { code } = data.languages[sentence];
-  for (const [id, html] of [["k-attract-title", data.attract[code]], ["k-attract-touch", null]]) {
+  for (const [id, parts] of [["k-attract-title", data.attract[code]], ["k-attract-touch", null]]) {
     const line = find(`#${id}`);
     line.lang = code;
-    line.replaceChildren(...(html ? attractWords(html) : [data.texts[code].touch_to_begin]));
+    line.replaceChildren(...(parts ? attractWords(parts) : [data.texts[code].touch_to_begin]));
   }
 }
 
@@ -74,9 +74,9 @@ function idleAfter() {
 }
 
 function watchTheTime() {
-  if (leaving || busySince || ["attract", "resting", "dark"].includes(top_())) return stirQuietly();
+  if (leaving || busySince || ["attract", "resting", "dark"].includes(topCover())) return stirQuietly();
   const now = Date.now();
-  if (top_() === "staff") return now - stirredAt > 60000 ? startOver() : undefined;
+  if (topCover() === "staff") return now - stirredAt > 60000 ? startOver() : undefined;
   if (!warnedAt && now - stirredAt < idleAfter()) return;
   if (!warnedAt) warnedAt = now;
   const left = Math.ceil((warnedAt + data.warning_s * 1000 - now) / 1000);
@@ -144,7 +144,7 @@ async function poll() {
   polling = false;
   if (reply?.ready) {
     // Whoever was here when the guide went to rest has left: the next visitor gets a new page.
-    if (misses >= MISSES_TO_REST && top_() !== "staff" && top_() !== "dark") return startOver();
+    if (misses >= MISSES_TO_REST && topCover() !== "staff" && topCover() !== "dark") return startOver();
     if (misses < MISSES_TO_REST) misses = 0;
   } else {
     misses += 1;
