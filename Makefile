@@ -17,7 +17,7 @@ STAMP := $(VENV)/installed-$(DEVICE)
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help install kiosk serve ui test check fix train-adapter ship-adapter train-gatekeeper mini-base bench lock browser
+.PHONY: help install kiosk serve ui test check fix train-adapter ship-adapter train-gatekeeper mini-base bench soak lock browser
 
 help:             ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,9 @@ fix: install      ## format and mend what can be mended
 bench: install    ## answers and speed of a running service (make kiosk, in another terminal), into benchmarks/results
 	@$(PY) benchmarks/answers.py --topic topics/$(TOPIC)
 	@$(PY) benchmarks/first_word.py --topic topics/$(TOPIC)
+
+soak: install     ## a running kiosk for an hour, a visit a minute: does it wear out? MINUTES=… PID=… of the kiosk
+	@$(PY) benchmarks/screen.py --soak $(or $(MINUTES),60) $(if $(PID),--pid $(PID))
 
 lock: install     ## both lock files anew from pyproject.toml (needs a network)
 	@$(VENV)/bin/pip install --quiet uv && PATH="$$PWD/$(VENV)/bin:$$PATH" $(PY) deploy/lock.py

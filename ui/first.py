@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import segno
 
-from ui.client import Texts, Topic
+from ui.client import Colours, Texts, Topic
 from ui.settings import Settings
 from ui.words import unbroken
 
@@ -43,12 +43,14 @@ def first_page(gradio_page: str, topic: Topic | None, settings: Settings, root: 
 
 def _head(topic: Topic | None) -> str:
     title = f"{_first_texts(topic).guide} · {topic.title[topic.first_language]}" if topic else "…"
-    icon = (STATIC / "mark.svg").read_text("utf-8").replace("currentColor", "#8C1D18")
+    colours = topic.colours if topic else Colours()
+    icon = (STATIC / "mark.svg").read_text("utf-8").replace("currentColor", colours.primary)
     return (
         f"<title>{html.escape(title)}</title>"
         '<meta name="color-scheme" content="light">'
         f'<link rel="icon" href="data:image/svg+xml,{quote(icon)}">'
-        f"<style>{_joined('style', _STYLE, 'css')}{_colours(topic)}</style>"
+        f"<style>{_joined('style', _STYLE, 'css')}"
+        f":root{{--k-primary:{colours.primary};--k-accent:{colours.accent};--k-bg:{colours.background}}}</style>"
     )
 
 
@@ -56,13 +58,6 @@ def _joined(folder: str, names: Iterable[str], suffix: str) -> str:
     """Parts that belong together, in one piece: a script's parts share names with each other and with nobody else."""
     text = "\n".join((STATIC / folder / f"{name}.{suffix}").read_text("utf-8") for name in names)
     return f'(() => {{\n"use strict";\n{text}\n}})();' if suffix == "js" else text
-
-
-def _colours(topic: Topic | None) -> str:
-    if topic is None:
-        return ""
-    own = topic.colours
-    return f":root{{--k-primary:{own.primary};--k-accent:{own.accent};--k-bg:{own.background}}}"
 
 
 def _covers(topic: Topic | None) -> str:
