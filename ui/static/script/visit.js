@@ -6,6 +6,7 @@ const MISSES_TO_REST = 2;
 const BUSY_MS = 75000; // beyond the longest answer; a Stop button that outlives it is a fault
 const WORD_MS = 400; // reading a word
 const LONGEST_IDLE_MS = 150000;
+const FRESH_MS = 350; // the second touch of an eager finger is not yet a question
 const ATTRACT_MS = 7000; // the attract screen says its sentence in one language after the other
 
 let misses = data.known ? 0 : MISSES_TO_REST;
@@ -33,6 +34,8 @@ function followBeginning(spoken) {
   if (spoken === chosen) {
     chosen = "";
     cover("attract", false);
+    document.body.classList.add("k-fresh");
+    setTimeout(() => document.body.classList.remove("k-fresh"), FRESH_MS);
     return;
   }
   const choice = find(`#k-languages input[value="${CSS.escape(chosen)}"]`);
