@@ -146,6 +146,7 @@ class Passage(_Wire):
 
 
 Rating = Literal["up", "down"]
+RATINGS: tuple[Rating, Rating] = ("up", "down")
 
 
 class Health(_Wire):

@@ -11,15 +11,16 @@ from typing import Any
 import gradio as gr
 from fastapi import FastAPI
 
-from ui.client import Exchange, HttpService, Service, Texts
+from ui.client import Exchange, HttpService, Service
 from ui.doors import doors
+from ui.drawing import conversation, greeting, header
 from ui.errors import ServiceError
 from ui.pin import Lock
 from ui.settings import Settings
 from ui.shell import Shell
-from ui.visit import CHIPS, LONGEST_QUESTION, End, Mail, Turn, Visit
+from ui.visit import CHIPS, LONGEST_QUESTION, End, Mail, Visit
 from ui.watch import Watch
-from ui.words import literal, one_line, plain, unbroken
+from ui.words import literal, one_line, typeset
 
 log = logging.getLogger(__name__)
 
@@ -209,7 +210,7 @@ class Screen:
             async for _ in _changes(visit, inbox):
                 if not self._present(request, visit):
                     return
-                yield {self.messages: gr.update(value=_conversation(visit))}
+                yield {self.messages: gr.update(value=conversation(visit))}
         finally:
             listening.cancel()
             visit.inbox = None
@@ -270,18 +271,18 @@ class Screen:
         words[self.stop_button] |= gr.update(visible=busy)
         for chip in self.chips:
             words[chip] |= gr.update(interactive=not busy)
-        return words | {self.messages: words[self.messages] | gr.update(value=_conversation(visit))}
+        return words | {self.messages: words[self.messages] | gr.update(value=conversation(visit))}
 
     def _words(self, visit: Visit) -> Updates:
         """What hangs on the visitor's language, and not on whether an answer is under way."""
         texts = visit.texts
         chips = [*visit.chips, *[""] * CHIPS][:CHIPS]
         return {
-            self.header: gr.update(value=_header(visit)),
-            self.messages: gr.update(placeholder=_greeting(visit)),
+            self.header: gr.update(value=header(visit)),
+            self.messages: gr.update(placeholder=greeting(visit)),
             self.try_these: gr.update(value=literal(texts.try_these)),
             **{
-                button: gr.update(value=chip, visible=bool(chip))
+                button: gr.update(value=typeset(chip), visible=bool(chip))
                 for button, chip in zip(self.chips, chips, strict=True)
             },
             self.box: gr.update(placeholder=texts.placeholder, label=texts.your_question),
@@ -309,61 +310,6 @@ async def _changes(visit: Visit, inbox: asyncio.Queue[Mail]) -> AsyncIterator[No
         if more:
             yield
             await asyncio.sleep(REDRAW_S)
-
-
-def _conversation(visit: Visit) -> list[dict[str, str]]:
-    """Every turn as two messages. Only the newest answer asks whether it helped."""
-    return [message for turn in visit.turns for message in _messages(turn, visit, newest=turn is visit.turns[-1])]
-
-
-def _messages(turn: Turn, visit: Visit, newest: bool) -> tuple[dict[str, str], dict[str, str]]:
-    texts = visit.topic.texts.get(turn.language, visit.texts)
-    parts = [_said(plain(turn.answer), turn.language)] if turn.answer else []
-    if turn.stopped:
-        parts.append(_said(texts.stopped, turn.language, "k-stopped"))
-    sources = "".join(
-        f'<button class="k-from" lang="{turn.language}" value="{literal(source.id)}">'
-        f"<span>{literal(f'{texts.source}: {source.title}')}</span></button>"
-        for source in turn.sources
-    )
-    thumbs = _thumbs(turn.id, visit.texts) if turn.id and newest else ""
-    if sources or thumbs:
-        parts.append(f'<div class="k-tools"><div class="k-sources">{sources}</div>{thumbs}</div>')
-    return (
-        {"role": "user", "content": _said(turn.question, turn.language)},
-        {"role": "assistant", "content": "".join(parts) or _said(texts.thinking, turn.language, "k-thinking")},
-    )
-
-
-def _thumbs(answer: str, texts: Texts) -> str:
-    """Two buttons without a word to see; Gradio lets no `aria-label` through, so their names are hidden text."""
-    return (
-        '<div class="k-thumbs">'
-        + "".join(
-            f'<button class="k-thumb" name="{rating}" value="{literal(answer)}">'
-            f'<span class="k-unseen">{literal(label)}</span></button>'
-            for rating, label in (("up", texts.helpful), ("down", texts.not_helpful))
-        )
-        + "</div>"
-    )
-
-
-def _greeting(visit: Visit) -> str:
-    words = unbroken(visit.texts.greeting, visit.topic.title[visit.language])
-    return _said(words, visit.language, "k-greeting")
-
-
-def _header(visit: Visit) -> str:
-    texts, title = visit.texts, visit.topic.title[visit.language]
-    return (
-        f'<p class="k-guide">{literal(texts.guide)}</p><h1>{literal(title)}</h1>'
-        f'<p class="k-notice">{literal(texts.computer_notice)}</p>'
-    )
-
-
-def _said(text: str, language: str, role: str = "k-said") -> str:
-    """Words in their language, as one block of HTML in which no sign has a meaning."""
-    return f'<div class="{role}" lang="{language}">{literal(text).replace(chr(10), "<br>")}</div>'
 
 
 def _key(request: gr.Request) -> str:

@@ -42,6 +42,11 @@ def one_line(question: str) -> str:
     return " ".join("".join(sign if sign.isprintable() else " " for sign in question).split())
 
 
+def typeset(text: str) -> str:
+    """The text with French spacing kept together: no line begins with a question mark."""
+    return re.sub(r" (?=[?!:;»])", "\u00a0", text)
+
+
 def unbroken(sentence: str, name: str) -> str:
     """The sentence with a short name kept on one line."""
     return sentence.replace(name, name.replace(" ", "\u00a0")) if len(name) <= LONGEST_UNBROKEN else sentence

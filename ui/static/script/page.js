@@ -42,6 +42,7 @@ function quieten(guide) {
     said.removeAttribute("title");
   }
   for (const thumb of findAll(".k-thumb")) {
+    set(thumb, "aria-label", text(thumb.name === "up" ? "helpful" : "not_helpful"));
     set(thumb, "aria-pressed", String(rated.get(thumb.value) === thumb.name));
   }
   document.body.classList.remove("dark");
