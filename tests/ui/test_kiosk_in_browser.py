@@ -179,7 +179,7 @@ async def test_a_failure_is_a_kind_sentence(page: Page, service: ServiceDouble, 
 async def test_a_replaced_answer_forgets_what_was_streamed(page: Page, service: ServiceDouble, kiosk_url: str) -> None:
     await arrive(page, kiosk_url)
     await ask(page, "__replace__")
-    assert await answered(page) == "Checked: he was born in 1890."
+    assert (await answered(page)).strip() == "Checked: he was born in 1890."
 
 
 async def test_hostile_words_are_shown_and_do_nothing(page: Page, service: ServiceDouble, kiosk_url: str) -> None:

@@ -105,9 +105,11 @@ function hideKeyboard() {
   find("#k-box input")?.blur();
 }
 
-// At the end of a touch: what moves earlier would slide another control under the finger.
+// At the end of a touch: what moves earlier would slide another control under the finger. By the path of the touch, for
+// a key that changes all keys is no longer in the page by now.
 function followTouch(event) {
   if (event.pointerType !== "touch") return;
-  if (event.target.closest?.("#k-box")) showKeyboard();
-  else if (!event.target.closest?.("#k-keyboard, #k-ask")) hideKeyboard();
+  const path = event.composedPath();
+  if (path.includes(find("#k-box"))) showKeyboard();
+  else if (!path.includes(find("#k-keyboard")) && !path.includes(find("#k-ask"))) hideKeyboard();
 }
