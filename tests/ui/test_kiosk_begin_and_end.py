@@ -165,7 +165,7 @@ async def test_nobody_is_asked_while_an_answer_is_on_its_way(
 async def test_forty_visits_end_in_the_middle_of_an_answer_and_none_leaks(
     page: Page, service: ServiceDouble, kiosk_url: str
 ) -> None:
-    service.word_s = 0.1
+    service.first_word_s, service.word_s = 0, 0.05
     await page.goto(kiosk_url)
     for number in range(40):
         await begin(page, "vi" if number % 2 else "en")
