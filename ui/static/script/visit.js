@@ -7,6 +7,7 @@ const BUSY_MS = 75000; // beyond the longest answer; a Stop button that outlives
 const WORD_MS = 400; // reading a word
 const LONGEST_IDLE_MS = 150000;
 const FRESH_MS = 350; // the second touch of an eager finger is not yet a question
+const SPEAK_MS = 2000; // a page takes a fifth of a second to change its language
 const ATTRACT_MS = 7000; // the attract screen says its sentence in one language after the other
 
 let misses = data.known ? 0 : MISSES_TO_REST;
@@ -26,20 +27,27 @@ function begin(spoken) {
     choice.classList.toggle("k-chosen", choice.value === spoken);
   }
   follow();
+  askForLanguage();
 }
 
 // The attract screen stays until the page beneath it speaks the language that was touched.
 function followBeginning(spoken) {
-  if (!chosen || !spoken) return;
-  if (spoken === chosen) {
-    chosen = "";
-    cover("attract", false);
-    document.body.classList.add("k-fresh");
-    setTimeout(() => document.body.classList.remove("k-fresh"), FRESH_MS);
-    return;
-  }
+  if (!chosen || spoken !== chosen) return;
+  chosen = "";
+  cover("attract", false);
+  document.body.classList.add("k-fresh");
+  setTimeout(() => document.body.classList.remove("k-fresh"), FRESH_MS);
+}
+
+// Again while nothing follows: a page that is only just drawn may not listen yet.
+function askForLanguage() {
+  if (!chosen) return;
   const choice = find(`#k-languages input[value="${CSS.escape(chosen)}"]`);
-  if (choice && !choice.checked) choice.click();
+  if (choice) {
+    choice.checked = false;
+    choice.click();
+  }
+  setTimeout(askForLanguage, choice ? SPEAK_MS : 100);
 }
 
 let sentence = 0;
