@@ -55,7 +55,6 @@ class Texts(_Wire):
     too_long: str
     attract: str
     touch_to_begin: str
-    language_choice: str
     larger_text: str
     normal_text: str
     still_there: str
@@ -146,7 +145,6 @@ class Passage(_Wire):
 
 
 Rating = Literal["up", "down"]
-RATINGS: tuple[Rating, Rating] = ("up", "down")
 
 
 class Health(_Wire):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ui.client import RATINGS
+from ui.client import Texts
 from ui.visit import Turn, Visit
 from ui.words import literal, plain, typeset, unbroken
 
@@ -22,7 +22,7 @@ def _messages(turn: Turn, visit: Visit, newest: bool) -> tuple[dict[str, str], d
         f"<span>{literal(f'{texts.source}: {source.title}')}</span></button>"
         for source in turn.sources
     )
-    thumbs = _thumbs(turn.id) if turn.id and newest else ""
+    thumbs = _thumbs(turn.id, visit.texts) if turn.id and newest else ""
     if sources or thumbs:
         parts.append(f'<div class="k-tools"><div class="k-sources">{sources}</div>{thumbs}</div>')
     return (
@@ -31,9 +31,12 @@ def _messages(turn: Turn, visit: Visit, newest: bool) -> tuple[dict[str, str], d
     )
 
 
-def _thumbs(answer: str) -> str:
-    """Two buttons without a word. Gradio lets no `aria-label` through; the page's script names them."""
-    up, down = (f'<button class="k-thumb" name="{rating}" value="{literal(answer)}"></button>' for rating in RATINGS)
+def _thumbs(answer: str, texts: Texts) -> str:
+    """Two buttons without a word to see; the page's script names them anew when the language changes."""
+    up, down = (
+        f'<button class="k-thumb" name="{rating}" value="{literal(answer)}" title="{literal(label)}"></button>'
+        for rating, label in (("up", texts.helpful), ("down", texts.not_helpful))
+    )
     return f'<div class="k-thumbs">{up}{down}</div>'
 
 

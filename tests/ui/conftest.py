@@ -123,11 +123,14 @@ async def page(browser: Browser) -> AsyncIterator[Page]:
 
 
 def _is_fault(line: ConsoleMessage) -> bool:
-    # Gradio says these of its own requests when a page is left, or its kiosk ends, in the middle of one.
+    # Gradio says the first of its own requests when a page is left, or its kiosk ends, in the middle of one.
     own = (
         "AbortError: signal is aborted",
         "Unexpected error Connection errored out",
         "Failed to load resource: net::ERR_CONNECTION_REFUSED",
+        # A wrong PIN, and a passage that is not there.
+        "Failed to load resource: the server responded with a status of 403",
+        "Failed to load resource: the server responded with a status of 404",
     )
     return line.type == "error" and not line.text.startswith(own)
 

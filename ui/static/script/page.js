@@ -22,7 +22,6 @@ function follow() {
     set(choice.closest("label"), "lang", choice.value);
     set(choice, "name", "k-language");
   }
-  set(find("#k-languages fieldset, #k-languages [role=radiogroup]"), "aria-label", text("language_choice"));
   set(find("#k-box input"), "inputmode", hasKeys() ? "none" : "text");
   writeTexts();
   showSize();
@@ -42,7 +41,7 @@ function quieten(guide) {
     said.removeAttribute("title");
   }
   for (const thumb of findAll(".k-thumb")) {
-    set(thumb, "aria-label", text(thumb.name === "up" ? "helpful" : "not_helpful"));
+    set(thumb, "title", text(thumb.name === "up" ? "helpful" : "not_helpful"));
     set(thumb, "aria-pressed", String(rated.get(thumb.value) === thumb.name));
   }
   document.body.classList.remove("dark");
