@@ -73,7 +73,8 @@ class Texts(_Wire):
     delete: str
     capitals: str
     hide_keyboard: str
-    words_kept: str
+    words_kept: str = ""
+    """That the museum keeps what visitors ask, and how long; the service sends it only where that is so."""
     staff: str
     staff_pin: str
     staff_wrong: str
@@ -106,8 +107,8 @@ class Topic(_Wire):
     texts: dict[str, Texts]
     suggestions: dict[str, tuple[str, ...]] = {}
     colours: Colours = Colours()
-    words_kept_days: int = 0
-    """How long the service keeps visitors' words, where the museum has decided to; 0 is never."""
+    feedback: bool = True
+    """Whether the service takes thumbs."""
 
     @property
     def first_language(self) -> str:

