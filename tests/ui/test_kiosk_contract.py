@@ -1,4 +1,4 @@
-"""The kiosk's client and the real service understand each other; the scripted one of the other tests invents nothing."""
+"""The kiosk's client and the real service understand each other; the scripted one of other tests invents nothing."""
 
 from __future__ import annotations
 
