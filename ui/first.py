@@ -24,6 +24,8 @@ STATIC = Path(__file__).resolve().parent / "static"
 
 _STYLE = ("page", "covers", "keyboard")
 _SCRIPT = ("core", "covers", "announce", "telex", "keyboard", "page", "visit", "staff", "main")
+_SHORT_NAME = 14
+"""A longer name takes two lines on the attract screen."""
 _MANY_LANGUAGES = 3
 """Beyond so many, the attract screen shows languages in two columns."""
 
@@ -96,7 +98,7 @@ def _attract(topic: Topic, language: str) -> tuple[str, str, str]:
     """The attract sentence: before the subject's name, the name, and after it; the name is drawn larger."""
     sentence, title = topic.texts[language].attract, topic.title[language]
     before, name, after = sentence.partition(title)
-    return before, unbroken(name, title), after
+    return before, unbroken(name, name) if len(name) <= _SHORT_NAME else name, after
 
 
 def _data(topic: Topic | None, settings: Settings, root: str) -> str:

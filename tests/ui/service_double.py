@@ -17,7 +17,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 TEXTS = Path(__file__).resolve().parents[2] / "topics" / "texts"
-TITLES = {"en": "Ho Chi Minh", "vi": "Hồ Chí Minh", "fr": "Hô Chi Minh", "zh": "胡志明", "es": "Ho Chi Minh"}
+TITLES = {"en": "Ho Chi Minh", "vi": "Chủ tịch Hồ Chí Minh", "fr": "Hô Chi Minh", "zh": "胡志明", "es": "Ho Chi Minh"}
 SUGGESTIONS = {
     "en": [
         "Where was Ho Chi Minh born?",
