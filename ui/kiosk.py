@@ -70,7 +70,10 @@ def build_app(settings: Settings, client: Service | None = None) -> Shell:
 
 
 def mount_kiosk(host: FastAPI, path: str, settings: Settings, client: Service | None = None) -> Shell:
-    """The same page inside another app, at `path`; it starts and ends with that app."""
+    """The same page inside another app, at `path`; it starts and ends with that app.
+
+    Open pages hold a connection each. `let_go` of what is returned ends those, when the server is told to end.
+    """
     kiosk = build_app(settings, client)
     host.mount(path, kiosk)
     own_life = host.router.lifespan_context
@@ -79,7 +82,6 @@ def mount_kiosk(host: FastAPI, path: str, settings: Settings, client: Service | 
     async def lifespan(app: FastAPI) -> AsyncIterator[Any]:
         async with own_life(app) as state, kiosk.running():
             yield state
-            kiosk.let_go()
 
     host.router.lifespan_context = lifespan
     return kiosk

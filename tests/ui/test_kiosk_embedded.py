@@ -29,7 +29,7 @@ def host(service: ServiceDouble) -> Iterator[str]:
     async def home() -> dict[str, str]:
         return {"app": "somebody else's"}
 
-    mount_kiosk(app, "/guide", Settings(service_url=service.url))
+    kiosk = mount_kiosk(app, "/guide", Settings(service_url=service.url))
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -38,6 +38,7 @@ def host(service: ServiceDouble) -> Iterator[str]:
         assert time.monotonic() < until
         time.sleep(0.05)
     yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    kiosk.let_go()
     server.should_exit = True
     thread.join(10)
 
