@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright
+from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright, expect
 
 from tests.ui.service_double import ServiceDouble
 from ui.pin import pin_hash
@@ -31,6 +31,7 @@ CHROMIUM_FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-
 START_LIMIT_S = 120
 """Gradio alone takes seconds to import, and the machine may be training a model meanwhile."""
 
+expect.set_options(timeout=20_000)  # the machine may be training a model meanwhile
 PIN = "2468"
 StartKiosk = Callable[..., contextlib.AbstractContextManager[str]]
 
