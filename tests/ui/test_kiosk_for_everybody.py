@@ -112,7 +112,7 @@ async def resting(page: Page, service: ServiceDouble, language: str) -> None:
         await page.tap("#k-staff-restart")
     await begin(page, language)
     service.stop()
-    await expect(page.locator("#k-resting")).to_be_visible(timeout=8000)
+    await expect(page.locator("#k-resting")).to_be_visible()
 
 
 State = Callable[[Page, ServiceDouble, str], Awaitable[None]]

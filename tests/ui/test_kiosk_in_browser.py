@@ -42,7 +42,7 @@ async def test_a_touched_suggestion_is_answered_with_its_source(
     service.first_word_s = 1.0
     await arrive(page, kiosk_url)
     await page.tap("#k-chip-0")
-    await expect(page.locator(SAID)).to_have_text(EN["thinking"], timeout=5000)
+    await expect(page.locator(SAID)).to_have_text(EN["thinking"])
     await expect(page.locator("#k-status")).to_have_text(EN["thinking"])
     await expect(page.locator("#k-chip-1")).to_be_disabled()
     await expect(page.locator(SAID)).to_contain_text("19 May 1890")
@@ -220,11 +220,11 @@ async def test_without_the_service_the_guide_rests_and_comes_back(
     await ask(page, "Hồ Chí Minh sinh ra ở đâu?")
     await answered(page)
     service.stop()
-    await expect(page.locator("#k-resting")).to_be_visible(timeout=8000)
+    await expect(page.locator("#k-resting")).to_be_visible()
     assert VI["offline_title"] in await page.locator("#k-resting").inner_text()
     assert await page.evaluate("document.querySelector('gradio-app').inert")
     service.start()
-    await expect(page.locator("#k-resting")).to_be_hidden(timeout=10_000)
+    await expect(page.locator("#k-resting")).to_be_hidden()
     await begin(page)
     assert await page.locator(ASKED).count() == 0, "whoever was here has left"
 
