@@ -18,14 +18,12 @@ import segno
 
 from ui.client import Colours, Texts, Topic
 from ui.settings import Settings
-from ui.words import unbroken
+from ui.words import LONGEST_UNBROKEN, unbroken
 
 STATIC = Path(__file__).resolve().parent / "static"
 
 _STYLE = ("page", "covers", "keyboard")
 _SCRIPT = ("core", "covers", "announce", "telex", "keyboard", "page", "visit", "staff", "main")
-_SHORT_NAME = 14
-"""A longer name takes two lines on the attract screen."""
 _MANY_LANGUAGES = 3
 """Beyond so many, the attract screen shows languages in two columns."""
 
@@ -82,6 +80,7 @@ def _covers(topic: Topic | None) -> str:
         attracts="k-open",
         rests="",
         attract=f"{before}<strong>{name}</strong>{after}",
+        length="k-long" if len(name) > LONGEST_UNBROKEN else "",
         touch_to_begin=html.escape(texts.touch_to_begin),
         languages=buttons,
         many="k-many" if len(topic.languages) > _MANY_LANGUAGES else "",
@@ -98,7 +97,7 @@ def _attract(topic: Topic, language: str) -> tuple[str, str, str]:
     """The attract sentence: before the subject's name, the name, and after it; the name is drawn larger."""
     sentence, title = topic.texts[language].attract, topic.title[language]
     before, name, after = sentence.partition(title)
-    return before, unbroken(name, name) if len(name) <= _SHORT_NAME else name, after
+    return before, unbroken(name, title), after
 
 
 def _data(topic: Topic | None, settings: Settings, root: str) -> str:
@@ -112,6 +111,7 @@ def _data(topic: Topic | None, settings: Settings, root: str) -> str:
         "staff": settings.staff_pin is not None,
         "languages": [language.model_dump() for language in topic.languages] if topic else [],
         "texts": {code: texts.model_dump() for code, texts in topic.texts.items()} if topic else {},
+        "long_name": LONGEST_UNBROKEN,
         "attract": {code: _attract(topic, code) for code in topic.texts} if topic else {},
         "codes": _codes(topic) if topic else {},
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import string
 
-LONGEST_UNBROKEN = 24
+LONGEST_UNBROKEN = 16
 """A longer name must be allowed to break, or it leaves the screen."""
 
 _IMAGE = re.compile(r"!\[[^\]]*\]\([^)]*\)")

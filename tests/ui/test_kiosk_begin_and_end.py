@@ -24,7 +24,7 @@ async def test_the_attract_screen_stands_in_the_first_bytes(service: ServiceDoub
     async with httpx.AsyncClient(trust_env=False) as http:
         page = (await http.get(kiosk_url)).text
     title = TITLES["en"].replace(" ", "\u00a0")
-    assert f'<h1 id="k-attract-title">Ask me about <strong>{title}</strong></h1>' in page
+    assert f'<h1 id="k-attract-title" class="">Ask me about <strong>{title}</strong></h1>' in page
     assert EN["touch_to_begin"] in page and EN["computer_notice"] in page
     assert re.findall(r'<button type="button" value="(\w+)" lang="(\w+)">([^<]+)<', page) == [
         (code, code, name) for code, name in LANGUAGES.items()
@@ -51,6 +51,7 @@ async def test_the_attract_screen_speaks_every_language_in_turn(
     for code in [*LANGUAGES, "en"]:
         await expect(page.locator("#k-attract-title")).to_contain_text(TITLES[code])
         await expect(page.locator("#k-attract-touch")).to_have_text(texts(code)["touch_to_begin"])
+        await expect(page.locator("#k-attract-notice")).to_have_text(texts(code)["computer_notice"])
         await page.clock.fast_forward(7000)
 
 

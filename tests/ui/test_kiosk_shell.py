@@ -138,7 +138,7 @@ async def test_where_words_are_kept_the_first_screen_says_so() -> None:
     body["texts"]["en"]["words_kept"] = "Questions are kept for 30 days."
     async with browser(SilentService(Topic.model_validate(body))) as client:
         page = (await client.get("/")).text
-    assert re.search(r'<p class="k-attract-notice">[^<]*Questions are kept for 30 days\.</p>', page)
+    assert re.search(r'<p id="k-attract-notice">[^<]*Questions are kept for 30 days\.</p>', page)
 
 
 async def test_another_museum_leaves_no_trace_of_this_one() -> None:

@@ -56,18 +56,20 @@ function nextLanguage() {
   if (topCover() !== "attract" || chosen || data.languages.length < 2) return;
   sentence = (sentence + 1) % data.languages.length;
   const { code } = data.languages[sentence];
-  for (const [id, parts] of [["k-attract-title", data.attract[code]], ["k-attract-touch", null]]) {
-    const line = find(`#${id}`);
-    line.lang = code;
-    line.replaceChildren(...(parts ? attractWords(parts) : [data.texts[code].touch_to_begin]));
-  }
-}
-
-// Before and after the name, and the name itself, which is drawn larger.
-function attractWords([before, name, after]) {
+  const { touch_to_begin, computer_notice, words_kept } = data.texts[code];
+  const [before, name, after] = data.attract[code];
   const strong = document.createElement("strong");
   strong.textContent = name;
-  return [before, strong, after];
+  find("#k-attract-title").classList.toggle("k-long", name.length > data.long_name);
+  sayInAttract("title", code, before, strong, after);
+  sayInAttract("touch", code, touch_to_begin);
+  sayInAttract("notice", code, `${computer_notice} ${words_kept}`);
+}
+
+function sayInAttract(part, code, ...said) {
+  const line = find(`#k-attract-${part}`);
+  line.lang = code;
+  line.replaceChildren(...said);
 }
 
 // ---- is anybody there? ----
