@@ -10,7 +10,6 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.conftest import ROOT
-from tests.ui.conftest import _one_double, browser, kiosk_url, page, service  # noqa: F401
 from tests.ui.service_double import ServiceDouble
 
 SCREEN = ROOT / "deploy" / "screen"
@@ -52,9 +51,7 @@ def test_the_browser_may_open_the_page_and_nothing_else() -> None:
 
 @pytest.mark.asyncio(loop_scope="session")
 async def test_the_boot_page_says_nothing_and_gives_way_to_the_kiosk(
-    page: Page,  # noqa: F811
-    service: ServiceDouble,  # noqa: F811
-    kiosk_url: str,  # noqa: F811
+    page: Page, service: ServiceDouble, kiosk_url: str
 ) -> None:
     boot = (SCREEN / "boot.html").as_uri()
     assert not re.sub(r"(?s)<(script|style|title).*?</\1>|<[^>]*>", "", (SCREEN / "boot.html").read_text()).strip()
