@@ -17,7 +17,7 @@ STAMP := $(VENV)/installed-$(DEVICE)
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help install kiosk serve ui test check fix train-adapter releases promote rollback ship-adapter train-gatekeeper publish-facts mini-base bench bench-load lock browser
+.PHONY: help install kiosk serve ui test check fix train-adapter releases promote rollback ship-adapter train-gatekeeper publish-facts mini-base bench bench-load soak lock browser
 
 help:             ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -86,6 +86,9 @@ bench: install    ## answers and speed of a running service (make kiosk, in anot
 
 bench-load: install ## the service under load, beside plain vLLM: make bench-load WHAT=throughput (or mix, declined, overload, soak, leave, kill)
 	@$(PY) benchmarks/load.py $(or $(WHAT),throughput) --topic topics/$(TOPIC) --release releases/$(TOPIC)/live
+
+soak: install     ## a running kiosk for an hour, a visit a minute: does it wear out? MINUTES=… PID=… of the kiosk
+	@$(PY) benchmarks/screen.py --soak $(or $(MINUTES),60) $(if $(PID),--pid $(PID))
 
 lock: install     ## both lock files anew from pyproject.toml (needs a network)
 	@$(VENV)/bin/pip install --quiet uv && PATH="$$PWD/$(VENV)/bin:$$PATH" $(PY) deploy/lock.py

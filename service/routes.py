@@ -63,6 +63,7 @@ async def topic(state: StateDep) -> TopicReply:
         languages=[LanguageView(code=code, name=guide.topic.text("language", code)) for code in languages],
         texts={code: _texts(guide, code) for code in languages},
         suggestions={code: guide.topic.opening_questions(guide.evidence.rows, code) for code in languages},
+        colours=guide.topic.colours.model_dump(),
         release=guide.release,
         feedback=guide.book.keeps != "off",
         words_kept_days=guide.book.words_kept_days,

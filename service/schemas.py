@@ -135,6 +135,8 @@ class TopicReply(BaseModel):
     languages: list[LanguageView]
     texts: dict[str, dict[str, str]]
     suggestions: dict[str, list[str]]
+    colours: dict[str, str]
+    """The museum's own colours, `#rrggbb`: `primary`, `accent`, `background`."""
     release: str
     feedback: bool
     """Whether `POST /feedback` takes ratings."""

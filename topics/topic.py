@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from topics.colours import Colours
 from topics.errors import TopicError
 from topics.names import Names
 from topics.questions import Row, read_questions
@@ -75,6 +76,7 @@ class Topic(BaseModel):
     """`[visit.en]`: what to say about `hours`, `tickets`, … instead of the sentences in `topics/texts/en.toml`."""
     articles: Mapping[str, Mapping[str, str]] = Field(default_factory=dict)
     """`[articles.vi]`: titles of `sources/*.md` in other languages than the first, by file name."""
+    colours: Colours = Field(default_factory=Colours)
     gate: Gate = Field(default_factory=Gate)  # pyright: ignore[reportArgumentType]
     generation: Generation = Field(default_factory=Generation)  # pyright: ignore[reportArgumentType]
 
@@ -156,7 +158,9 @@ def load_topic(name_or_path: str | Path) -> Topic:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise TopicError(f"{file}: {where}: {first['msg'].lower()}; see docs/topics.md") from error
+        raise TopicError(
+            f"{file}: {where}: {first['msg'].removeprefix('Value error, ').lower()}; see docs/topics.md"
+        ) from error
     for language in topic.languages:
         if not (HERE / "texts" / f"{language}.toml").is_file():
             raise TopicError(

@@ -1,7 +1,8 @@
-"""`python -m ui`: read the settings, take the port, serve the kiosk until told to end."""
+"""`python -m ui`: read the settings, take the port, serve until told to end. `python -m ui pin`: the hash of a PIN."""
 
 from __future__ import annotations
 
+import getpass
 import logging
 import signal
 import socket
@@ -12,10 +13,37 @@ from types import FrameType
 import uvicorn
 
 from ui.kiosk import build_app
+from ui.pin import pin_hash
 from ui.settings import Settings, SettingsError, read_settings
 
+PIN_DIGITS = range(4, 13)
+"""How long a PIN may be: what the panel's keys can type, and not too quickly tried."""
 
-def main() -> int:
+
+def main(arguments: list[str]) -> int:
+    """The program that the command line asks for."""
+    if arguments == ["pin"]:
+        return print_pin_hash()
+    if arguments:
+        print("ui: say `python -m ui` for the kiosk, or `python -m ui pin` for a PIN's hash", file=sys.stderr)
+        return 2
+    return serve()
+
+
+def print_pin_hash() -> int:
+    """Ask for a PIN, twice at a terminal, and print the line for the settings."""
+    pin = getpass.getpass("PIN: ") if sys.stdin.isatty() else sys.stdin.readline().strip()
+    if sys.stdin.isatty() and getpass.getpass("Once more: ") != pin:
+        print("ui: the two differ; begin again", file=sys.stderr)
+        return 2
+    if not (pin.isascii() and pin.isdigit() and len(pin) in PIN_DIGITS):
+        print(f"ui: a PIN has {PIN_DIGITS.start} to {PIN_DIGITS.stop - 1} digits and nothing else", file=sys.stderr)
+        return 2
+    print(f"DOCENT_UI_STAFF_PIN={pin_hash(pin)}")
+    return 0
+
+
+def serve() -> int:
     """Serve until SIGINT or SIGTERM, then 0; 2 with one sentence when the settings cannot be used."""
     try:
         settings = read_settings()
@@ -70,4 +98,4 @@ def take_port(settings: Settings) -> socket.socket:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -1,10 +1,11 @@
-"""The kiosk's side of the service's HTTP interface: three calls, typed events, typed errors."""
+"""The kiosk's side of the service's HTTP interface: its calls, typed events, typed errors."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator, Iterator, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
+from urllib.parse import quote
 
 import httpx
 from httpx_sse import EventSource, ServerSentEvent, SSEError, aconnect_sse
@@ -17,6 +18,7 @@ LIVE_TIMEOUT_S = 1.5
 """Below the time between two looks, so that looks never pile up."""
 SILENCE_TIMEOUT_S = 20.0
 """A service that says nothing for so long in the middle of an answer counts as gone."""
+_COLOUR = r"^#[0-9a-fA-F]{6}$"
 
 
 class _Wire(BaseModel):
@@ -51,6 +53,49 @@ class Texts(_Wire):
     offline_title: str
     offline_hint: str
     too_long: str
+    attract: str
+    touch_to_begin: str
+    larger_text: str
+    normal_text: str
+    still_there: str
+    seconds_left: str
+    go_on: str
+    close: str
+    helpful: str
+    not_helpful: str
+    passage_language: str
+    passage_missing: str
+    take_away: str
+    take_away_hint: str
+    take_away_address: str
+    keyboard: str
+    space: str
+    delete: str
+    capitals: str
+    hide_keyboard: str
+    words_kept: str = ""
+    """That the museum keeps what visitors ask, and how long; the service sends it only where that is so."""
+    staff: str
+    staff_pin: str
+    staff_wrong: str
+    staff_locked: str
+    staff_unreachable: str
+    staff_service: str
+    staff_engine: str
+    staff_release: str
+    staff_works: str
+    staff_rests: str
+    staff_restart: str
+    staff_dark: str
+    staff_dark_hint: str
+
+
+class Colours(_Wire):
+    """The museum's own colours; the service has checked that they can be read."""
+
+    primary: str = Field("#8c1d18", pattern=_COLOUR)
+    accent: str = Field("#0f4c52", pattern=_COLOUR)
+    background: str = Field("#fbf7ef", pattern=_COLOUR)
 
 
 class Topic(_Wire):
@@ -61,6 +106,9 @@ class Topic(_Wire):
     languages: tuple[Language, ...] = Field(min_length=1)
     texts: dict[str, Texts]
     suggestions: dict[str, tuple[str, ...]] = {}
+    colours: Colours = Colours()
+    feedback: bool = True
+    """Whether the service takes thumbs."""
 
     @property
     def first_language(self) -> str:
@@ -84,7 +132,28 @@ class Exchange(_Wire):
 class Source(_Wire):
     """The museum text that an answer comes from."""
 
+    id: str
     title: str
+
+
+class Passage(_Wire):
+    """The words of the museum that an answer rests on."""
+
+    title: str
+    section: str
+    text: str
+    lang: str
+
+
+Rating = Literal["up", "down"]
+
+
+class Health(_Wire):
+    """How the service is, for the museum's staff."""
+
+    service: bool
+    engine: bool
+    release: str = ""
 
 
 class Meta(_Wire):
@@ -108,6 +177,7 @@ class Replace(_Wire):
 class Done(_Wire):
     """The finished answer; it counts, whatever was streamed before."""
 
+    id: str
     outcome: str
     answer: str
     sources: tuple[Source, ...] = ()
@@ -118,6 +188,10 @@ class Done(_Wire):
 class _Problem(_Wire):
     status: int = 500
     suggestions: tuple[str, ...] = ()
+
+
+class _Ready(_Wire):
+    release: str
 
 
 Event = Meta | Delta | Replace | Done
@@ -138,6 +212,15 @@ class Service(Protocol):
 
         Closing the iterator closes the connection, which tells the service that nobody is listening any more.
         """
+
+    async def passage(self, source: str) -> Passage:
+        """The passage behind a source's id, or a `ServiceError`."""
+
+    async def feedback(self, answer: str, rating: Rating) -> None:
+        """Tell whether an answer helped; a `ServiceError` when nobody took it."""
+
+    async def health(self) -> Health:
+        """How the service is. Never raises."""
 
     async def close(self) -> None:
         """Let go of the connections."""
@@ -188,6 +271,30 @@ class HttpService:
                         if isinstance(event, Done):
                             return
         raise ServiceGarbled("POST /ask: the stream ended without `done`")
+
+    async def passage(self, source: str) -> Passage:
+        """The passage behind a source's id, or a `ServiceError`."""
+        with _translated("GET /sources"):
+            reply = await self._http.get(f"/sources/{quote(source, safe='')}", timeout=5.0)
+            if not reply.is_success:
+                raise _refusal(reply.status_code, reply.content)
+            return Passage.model_validate_json(reply.content)
+
+    async def feedback(self, answer: str, rating: Rating) -> None:
+        """Tell whether an answer helped; a `ServiceError` when nobody took it."""
+        with _translated("POST /feedback"):
+            reply = await self._http.post("/feedback", json={"id": answer, "rating": rating}, timeout=5.0)
+            if not reply.is_success:
+                raise _refusal(reply.status_code, reply.content)
+
+    async def health(self) -> Health:
+        """How the service is. Never raises."""
+        try:
+            reply = await self._http.get("/ready", timeout=LIVE_TIMEOUT_S)
+            ready = _Ready.model_validate_json(reply.content) if reply.is_success else _Ready(release="")
+        except (httpx.HTTPError, ValidationError):
+            return Health(service=await self.live(), engine=False)
+        return Health(service=True, engine=reply.is_success, release=ready.release)
 
     async def close(self) -> None:
         """Let go of the connections."""

@@ -10,15 +10,17 @@ from typing import Any
 
 import gradio as gr
 from fastapi import FastAPI
-from fastapi.responses import JSONResponse
 
 from ui.client import Exchange, HttpService, Service
+from ui.doors import doors
+from ui.drawing import conversation, greeting, header
 from ui.errors import ServiceError
+from ui.pin import Lock
 from ui.settings import Settings
-from ui.shell import STATE_PATH, Shell
-from ui.visit import CHIPS, LONGEST_QUESTION, End, Mail, Turn, Visit
+from ui.shell import Shell
+from ui.visit import CHIPS, LONGEST_QUESTION, End, Mail, Visit
 from ui.watch import Watch
-from ui.words import literal, one_line, plain, unbroken
+from ui.words import literal, one_line, typeset
 
 log = logging.getLogger(__name__)
 
@@ -46,10 +48,8 @@ def build_app(settings: Settings, client: Service | None = None) -> Shell:
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
 
-    @app.get(STATE_PATH)
-    async def state() -> JSONResponse:
-        return JSONResponse({"ready": await watch.ready()}, headers={"Cache-Control": "no-store"})
-
+    lock = Lock(settings.staff_pin.get_secret_value()) if settings.staff_pin else None
+    app.include_router(doors(service, watch, lock))
     screen = Screen(service, watch)
     gr.mount_gradio_app(
         app,
@@ -66,7 +66,25 @@ def build_app(settings: Settings, client: Service | None = None) -> Shell:
         theme=gr.themes.Base(font=["Noto Sans", "sans-serif"], font_mono=["Noto Sans Mono", "monospace"]),
     )
     gradio_app: Any = app.routes[-1].app  # type: ignore[attr-defined]
-    return Shell(app, watch, let_go=gradio_app.stop_event.set)
+    return Shell(app, watch, settings, let_go=gradio_app.stop_event.set)
+
+
+def mount_kiosk(host: FastAPI, path: str, settings: Settings, client: Service | None = None) -> Shell:
+    """The same page inside another app, at `path`; it starts and ends with that app.
+
+    Open pages hold a connection each. `let_go` of what is returned ends those, when the server is told to end.
+    """
+    kiosk = build_app(settings, client)
+    host.mount(path, kiosk)
+    own_life = host.router.lifespan_context
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[Any]:
+        async with own_life(app) as state, kiosk.running():
+            yield state
+
+    host.router.lifespan_context = lifespan
+    return kiosk
 
 
 class Screen:
@@ -119,6 +137,9 @@ class Screen:
                         self.stop_button = gr.Button("", elem_id="k-stop", visible=False)
                     with gr.Row(elem_id="k-foot"):
                         self.over = gr.Button("", elem_id="k-over")
+                        # The page's script knows what these two do; the server has no part in it.
+                        self.size = gr.Button("", elem_id="k-size")
+                        self.take_away = gr.Button("", elem_id="k-take", visible=False)
                         self.languages = gr.Radio(
                             [], label="…", elem_id="k-languages", show_label=False, container=False
                         )
@@ -129,7 +150,7 @@ class Screen:
     def _wire(self, page: gr.Blocks) -> None:
         everything = [
             self.header, self.messages, self.try_these, *self.chips, self.box,
-            self.ask_button, self.stop_button, self.over, self.languages,
+            self.ask_button, self.stop_button, self.over, self.size, self.take_away, self.languages,
         ]  # fmt: skip
         quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         asking: dict[str, Any] = {
@@ -191,7 +212,7 @@ class Screen:
             async for _ in _changes(visit, inbox):
                 if not self._present(request, visit):
                     return
-                yield {self.messages: gr.update(value=_conversation(visit))}
+                yield {self.messages: gr.update(value=conversation(visit))}
         finally:
             listening.cancel()
             visit.inbox = None
@@ -252,24 +273,26 @@ class Screen:
         words[self.stop_button] |= gr.update(visible=busy)
         for chip in self.chips:
             words[chip] |= gr.update(interactive=not busy)
-        return words | {self.messages: words[self.messages] | gr.update(value=_conversation(visit))}
+        return words | {self.messages: words[self.messages] | gr.update(value=conversation(visit))}
 
     def _words(self, visit: Visit) -> Updates:
         """What hangs on the visitor's language, and not on whether an answer is under way."""
         texts = visit.texts
         chips = [*visit.chips, *[""] * CHIPS][:CHIPS]
         return {
-            self.header: gr.update(value=_header(visit)),
-            self.messages: gr.update(placeholder=_greeting(visit)),
+            self.header: gr.update(value=header(visit)),
+            self.messages: gr.update(placeholder=greeting(visit)),
             self.try_these: gr.update(value=literal(texts.try_these)),
             **{
-                button: gr.update(value=chip, visible=bool(chip))
+                button: gr.update(value=typeset(chip), visible=bool(chip))
                 for button, chip in zip(self.chips, chips, strict=True)
             },
             self.box: gr.update(placeholder=texts.placeholder, label=texts.your_question),
             self.ask_button: gr.update(value=texts.ask),
             self.stop_button: gr.update(value=texts.stop),
             self.over: gr.update(value=texts.start_over),
+            self.size: gr.update(value=texts.larger_text),
+            self.take_away: gr.update(value=texts.take_away, visible=bool(texts.take_away_address)),
         }
 
 
@@ -289,42 +312,6 @@ async def _changes(visit: Visit, inbox: asyncio.Queue[Mail]) -> AsyncIterator[No
         if more:
             yield
             await asyncio.sleep(REDRAW_S)
-
-
-def _conversation(visit: Visit) -> list[dict[str, str]]:
-    """Every turn as two messages."""
-    return [message for turn in visit.turns for message in _messages(turn, visit)]
-
-
-def _messages(turn: Turn, visit: Visit) -> tuple[dict[str, str], dict[str, str]]:
-    texts = visit.topic.texts.get(turn.language, visit.texts)
-    parts = [_said(plain(turn.answer), turn.language)] if turn.answer else []
-    if turn.sources:
-        parts.append(_said(f"{texts.source}: {'; '.join(turn.sources)}", turn.language, "k-from"))
-    if turn.stopped:
-        parts.append(_said(texts.stopped, turn.language, "k-stopped"))
-    return (
-        {"role": "user", "content": _said(turn.question, turn.language)},
-        {"role": "assistant", "content": "".join(parts) or _said(texts.thinking, turn.language, "k-thinking")},
-    )
-
-
-def _greeting(visit: Visit) -> str:
-    words = unbroken(visit.texts.greeting, visit.topic.title[visit.language])
-    return _said(words, visit.language, "k-greeting")
-
-
-def _header(visit: Visit) -> str:
-    texts, title = visit.texts, visit.topic.title[visit.language]
-    return (
-        f'<p class="k-guide">{literal(texts.guide)}</p><h1>{literal(title)}</h1>'
-        f'<p class="k-notice">{literal(texts.computer_notice)}</p>'
-    )
-
-
-def _said(text: str, language: str, role: str = "k-said") -> str:
-    """Words in their language, as one block of HTML in which no sign has a meaning."""
-    return f'<div class="{role}" lang="{language}">{literal(text).replace(chr(10), "<br>")}</div>'
 
 
 def _key(request: gr.Request) -> str:

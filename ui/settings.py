@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from ui.pin import is_pin_hash
+
 PREFIX = "DOCENT_UI_"
 
 
@@ -30,6 +32,21 @@ class Settings(BaseSettings):
     """Where the service answers."""
     api_key: SecretStr | None = None
     """Sent to the service with every question, where it asks for a key."""
+    idle_s: int = Field(default=60, ge=30, le=600)
+    """After these seconds without a touch, and 0.4 for each word to read, the screen asks whether anybody is there."""
+    warning_s: int = Field(default=25, ge=20, le=120)
+    """How long it then waits for a touch before it forgets the visit; never under 20, for people who move slowly."""
+    text_size: int = Field(default=1, ge=1, le=3)
+    """The text size a new visitor meets: 1 on a screen of 32 inches or more, 2 from 27 inches, 3 from 21.5."""
+    staff_pin: SecretStr | None = None
+    """What `python -m ui pin` prints. Opens the staff's panel after five touches in the upper left corner."""
+
+    @field_validator("staff_pin")
+    @classmethod
+    def _a_hash(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not is_pin_hash(value.get_secret_value()):
+            raise ValueError("is not what `python -m ui pin` prints; run it, and never write the PIN itself here")
+        return value
 
     @field_validator("service_url")
     @classmethod

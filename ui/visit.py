@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
-from ui.client import Delta, Done, Event, Exchange, Meta, Replace, Texts, Topic
+from ui.client import Delta, Done, Event, Exchange, Meta, Replace, Source, Texts, Topic
 from ui.errors import ServiceError, ServiceRefused
 
 CHIPS = 4
@@ -23,7 +23,9 @@ class Turn:
     question: str
     language: str
     answer: str = ""
-    sources: tuple[str, ...] = ()
+    sources: tuple[Source, ...] = ()
+    id: str = ""
+    """The service's name for the answer, where a visitor may say whether it helped."""
     heard: bool = False
     """The answer is whole, and the service's own: it may be told about it with the next question."""
     stopped: bool = False
@@ -120,7 +122,11 @@ class Visit:
 
     def _finish(self, turn: Turn, done: Done) -> None:
         turn.answer, turn.heard = done.answer, True
-        turn.sources = tuple(dict.fromkeys(source.title for source in done.sources))
+        by_title: dict[str, Source] = {}
+        for source in done.sources:
+            by_title.setdefault(source.title, source)
+        turn.sources = tuple(by_title.values())
+        turn.id = done.id if done.outcome == "answered" else ""
         spoken_in = turn.language
         turn.language = done.lang or spoken_in
         # Offered in the language of the question; after a switch the visitor already sees chips in the new one.

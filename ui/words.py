@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import string
 
-LONGEST_UNBROKEN = 24
+LONGEST_UNBROKEN = 16
 """A longer name must be allowed to break, or it leaves the screen."""
 
 _IMAGE = re.compile(r"!\[[^\]]*\]\([^)]*\)")
 _LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 _ADDRESS = re.compile(r"<?\b(?:https?://|www\.)[^\s<>)]*[^\s<>).,;:!?]>?", re.IGNORECASE)
 _EMPHASIS = re.compile(r"(\*\*|__)(?=\S)(.+?)(?<=\S)\1", re.DOTALL)
+_LINE_MARK = re.compile(r"^\s*(?:#+|>|[-*+]|\d+\.)\s+", re.MULTILINE)
 # Gradio's message list reads Markdown and HTML, and turns addresses into links that leave the kiosk. As a number,
 # no sign means anything to it, and every sign looks the same on the screen.
 _AS_NUMBERS = str.maketrans({sign: f"&#{ord(sign)};" for sign in string.punctuation})
@@ -30,9 +31,20 @@ def plain(answer: str) -> str:
     return _EMPHASIS.sub(r"\2", without_addresses).strip()
 
 
+def paragraphs(text: str) -> list[str]:
+    """A museum's Markdown as plain paragraphs; headings and lists keep their words."""
+    lines = (_LINE_MARK.sub("", block) for block in re.split(r"\n\s*\n", text))
+    return [" ".join(plain(line).split()) for line in lines if line.strip()]
+
+
 def one_line(question: str) -> str:
     """A question as it is asked: on one line, single spaces, no control characters."""
     return " ".join("".join(sign if sign.isprintable() else " " for sign in question).split())
+
+
+def typeset(text: str) -> str:
+    """The text with French spacing kept together: no line begins with a question mark."""
+    return re.sub(r" (?=[?!:;»])", "\u00a0", text)
 
 
 def unbroken(sentence: str, name: str) -> str:

@@ -10,6 +10,7 @@ from playwright.async_api import Page, expect
 
 from tests.real.conftest import service_at
 from tests.ui.conftest import StartKiosk
+from tests.ui.steps import arrive
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -76,9 +77,10 @@ def test_a_visitor_who_leaves_cancels_the_generation(babbling: tuple[Path, Path]
         assert metric(url, "docent_generations_running") == 0
 
 
+@pytest.mark.asyncio(loop_scope="session")
 async def test_a_child_asks_at_the_screen(museum: str, start_kiosk: StartKiosk, page: Page) -> None:
     with start_kiosk(museum) as address:
-        await page.goto(address)
+        await arrive(page, address)
         await expect(page.locator("#k-chip-0")).to_contain_text("built?", timeout=30_000)
         await page.tap("#k-chip-0")
         await expect(page.locator("body")).to_contain_text("1871", timeout=30_000)

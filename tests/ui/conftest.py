@@ -17,9 +17,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.async_api import ConsoleMessage, Page, Request, async_playwright
+import pytest_asyncio
+from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright, expect
 
 from tests.ui.service_double import ServiceDouble
+from ui.pin import pin_hash
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
@@ -29,17 +31,19 @@ CHROMIUM_FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-
 START_LIMIT_S = 120
 """Gradio alone takes seconds to import, and the machine may be training a model meanwhile."""
 
-StartKiosk = Callable[[str], contextlib.AbstractContextManager[str]]
+expect.set_options(timeout=20_000)  # the machine may be training a model meanwhile
+PIN = "2468"
+StartKiosk = Callable[..., contextlib.AbstractContextManager[str]]
 
 
 @contextlib.contextmanager
-def kiosk_at(service_url: str) -> Iterator[str]:
+def kiosk_at(service_url: str, **settings: str) -> Iterator[str]:
     """`python -m ui` against a service; yields the kiosk's address, ends it with SIGTERM and expects a clean exit."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     environ = {name: value for name, value in os.environ.items() if not name.startswith("DOCENT_UI_")}
-    environ |= {"DOCENT_UI_PORT": str(port), "DOCENT_UI_SERVICE_URL": service_url}
+    environ |= {"DOCENT_UI_PORT": str(port), "DOCENT_UI_SERVICE_URL": service_url, **settings}
     process = subprocess.Popen([sys.executable, "-m", "ui"], cwd=ROOT, env=environ)
     url = f"http://127.0.0.1:{port}"
     try:
@@ -90,36 +94,47 @@ def service(_one_double: ServiceDouble) -> Iterator[ServiceDouble]:
 
 @pytest.fixture(scope="session")
 def kiosk_url(_one_double: ServiceDouble) -> Iterator[str]:
-    """A kiosk in front of the scripted service."""
-    with kiosk_at(_one_double.url) as url:
+    """A kiosk in front of the scripted service, with a staff's panel."""
+    with kiosk_at(_one_double.url, DOCENT_UI_STAFF_PIN=pin_hash(PIN)) as url:
         yield url
 
 
-@pytest.fixture
-async def page() -> AsyncIterator[Page]:
-    """An empty page, as large as the upright screen. At the end: no error in the console, and nobody outside asked."""
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """One Chromium for everybody; whoever asks for a page gets one that knows nothing of the others."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
-        page = await browser.new_page(viewport={"width": 1080, "height": 1920}, has_touch=True)
-        page.set_default_timeout(20_000)
-        faults: list[str] = []
-        page.on("pageerror", lambda error: faults.append(f"script: {error}"))
-        page.on("console", lambda line: faults.append(f"console: {line.text}") if _is_fault(line) else None)
-        page.on("request", lambda request: faults.append(f"outside: {request.url}") if _outside(request) else None)
-        yield page
+        yield browser
         await browser.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def page(browser: Browser) -> AsyncIterator[Page]:
+    """An empty page, as large as the upright screen. At the end: no error in the console, and nobody outside asked."""
+    context = await browser.new_context(viewport={"width": 1080, "height": 1920}, has_touch=True)
+    page = await context.new_page()
+    page.set_default_timeout(20_000)
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(f"script: {error}"))
+    page.on("console", lambda line: faults.append(f"console: {line.text}") if _is_fault(line) else None)
+    page.on("request", lambda request: faults.append(f"outside: {request.url}") if _outside(request) else None)
+    yield page
+    await context.close()
     assert faults == []
 
 
 def _is_fault(line: ConsoleMessage) -> bool:
-    # Gradio says these of its own requests when a page is left, or its kiosk ends, in the middle of one.
+    # Gradio says the first of its own requests when a page is left, or its kiosk ends, in the middle of one.
     own = (
         "AbortError: signal is aborted",
         "Unexpected error Connection errored out",
         "Failed to load resource: net::ERR_CONNECTION_REFUSED",
+        # A wrong PIN, and a passage that is not there.
+        "Failed to load resource: the server responded with a status of 403",
+        "Failed to load resource: the server responded with a status of 404",
     )
     return line.type == "error" and not line.text.startswith(own)
 
 
 def _outside(request: Request) -> bool:
-    return not re.match(r"(http://127\.0\.0\.1[:/]|data:|about:|blob:)", request.url)
+    return not re.match(r"(http://127\.0\.0\.1[:/]|file:|data:|about:|blob:)", request.url)

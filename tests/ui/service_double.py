@@ -17,7 +17,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 TEXTS = Path(__file__).resolve().parents[2] / "topics" / "texts"
-TITLES = {"en": "Ho Chi Minh", "vi": "Hồ Chí Minh"}
+TITLES = {"en": "Ho Chi Minh", "vi": "Chủ tịch Hồ Chí Minh", "fr": "Hô Chi Minh", "zh": "胡志明", "es": "Ho Chi Minh"}
 SUGGESTIONS = {
     "en": [
         "Where was Ho Chi Minh born?",
@@ -31,14 +31,45 @@ SUGGESTIONS = {
         "Người đã làm gì ở Paris?",
         "Bản Di chúc của Người viết những gì?",
     ],
+    "fr": [
+        "Où est né Hô Chi Minh ?",
+        "Pourquoi a-t-il quitté le Vietnam en 1911 ?",
+        "Qu'a-t-il fait à Paris ?",
+        "Que dit son testament ?",
+    ],
+    "zh": ["胡志明出生在哪里？", "他为什么在1911年离开越南？", "他在巴黎做了什么？", "他的遗嘱写了什么？"],
+    "es": [
+        "¿Dónde nació Ho Chi Minh?",
+        "¿Por qué salió de Vietnam en 1911?",
+        "¿Qué hizo en París?",
+        "¿Qué dice su testamento?",
+    ],
 }
 BORN = {
     "en": "Ho Chi Minh was born on 19 May 1890 in Hoang Tru, his mother's village in Nghe An province. "
     "He grew up in nearby Kim Lien, the home of his father's family, where visitors can still see both houses.",
     "vi": "Hồ Chí Minh sinh ngày 19 tháng 5 năm 1890 tại làng Hoàng Trù, quê mẹ của Người, thuộc tỉnh Nghệ An. "
     "Người lớn lên ở làng Kim Liên gần đó, quê nội, nơi khách tham quan vẫn có thể thấy cả hai ngôi nhà.",
+    "fr": "Hô Chi Minh est né le 19 mai 1890 à Hoang Tru, le village de sa mère, dans la province de Nghe An. "
+    "Il a grandi tout près, à Kim Lien, où l'on peut encore voir les deux maisons.",
+    "zh": "胡志明于1890年5月19日出生在义安省的黄稠村，那是他母亲的家乡。他在附近的金莲村长大，两座故居至今仍可参观。",
+    "es": "Ho Chi Minh nació el 19 de mayo de 1890 en Hoang Tru, la aldea de su madre, en la provincia de Nghe An. "
+    "Creció cerca de allí, en Kim Lien, donde todavía se pueden ver las dos casas.",
 }
-SOURCE = {"en": "Birth and family", "vi": "Quê hương và gia đình"}
+SOURCE = {
+    "en": "Birth and family",
+    "vi": "Quê hương và gia đình",
+    "fr": "Naissance et famille",
+    "zh": "出生与家庭",
+    "es": "Nacimiento y familia",
+}
+PASSAGE = (
+    "Ho Chi Minh was born on 19 May 1890 in Hoang Tru, a small village in Nghe An province. It was his mother's home, "
+    "and the family lived there on her parents' land.\n\nWhen he was five the family moved to Hue, where his father "
+    "prepared for the examinations of the court."
+)
+LANGUAGES = {"en": "English", "vi": "Tiếng Việt", "fr": "Français", "zh": "中文", "es": "Español"}
+TAKE_AWAY = "https://museum.example/guide"
 HOSTILE = (
     "<img src=x onerror=\"document.title='hacked'\"><script>alert(1)</script> <b>bold</b> __under__ `code` "
     "![pixel](https://example.org/p.png) see [this page](https://example.org/x) or https://example.org/y now"
@@ -50,9 +81,10 @@ def topic() -> dict[str, Any]:
     return {
         "id": "ho_chi_minh",
         "title": dict(TITLES),
-        "languages": [{"code": "en", "name": "English"}, {"code": "vi", "name": "Tiếng Việt"}],
+        "languages": [{"code": code, "name": name} for code, name in LANGUAGES.items()],
         "texts": {code: texts(code) for code in TITLES},
         "suggestions": dict(SUGGESTIONS),
+        "colours": {"primary": "#8c1d18", "accent": "#0f4c52", "background": "#fbf7ef"},
         "release": None,
     }
 
@@ -60,7 +92,9 @@ def topic() -> dict[str, Any]:
 def texts(code: str) -> dict[str, str]:
     """The screen's words in one language."""
     table = tomllib.loads((TEXTS / f"{code}.toml").read_text("utf-8"))
-    return {name: text.replace("{title}", TITLES[code]) for name, text in table.items() if isinstance(text, str)}
+    table.pop("words_kept", None)  # sent only where the museum keeps words
+    own = {name: text.replace("{title}", TITLES[code]) for name, text in table.items() if isinstance(text, str)}
+    return own | {"take_away_address": f"{TAKE_AWAY}/{code}"}
 
 
 class ServiceDouble:
@@ -81,6 +115,8 @@ class ServiceDouble:
         """Forget what was asked, and answer as at the start."""
         self.asked: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
+        self.thumbs: list[dict[str, Any]] = []
+        self.engine = True
         self.cancelled = 0
         self.word_s = 0.03
         self.first_word_s = 0.1
@@ -122,6 +158,22 @@ class ServiceDouble:
         @app.get("/topic")
         async def get_topic() -> dict[str, Any]:
             return topic()
+
+        @app.get("/ready")
+        async def ready() -> Response:
+            return JSONResponse({"ready": True, "release": "r7"}) if self.engine else _problem(503, [])
+
+        @app.get("/sources/{id}")
+        async def source(id: str) -> Response:
+            if id != "birth":
+                return _problem(404, [])
+            body = {"id": id, "title": SOURCE["en"], "section": "Birth", "text": PASSAGE, "lang": "en"}
+            return JSONResponse(body)
+
+        @app.post("/feedback")
+        async def feedback(request: Request) -> Any:
+            self.thumbs.append(await request.json())
+            return self.thumbs[-1]
 
         @app.post("/ask")
         async def ask(request: Request) -> Response:

@@ -27,7 +27,12 @@ def stream(*events: tuple[str, dict[str, Any]]) -> httpx.Response:
     return httpx.Response(200, text=text, headers={"Content-Type": "text/event-stream; charset=utf-8"})
 
 
-DONE = {"outcome": "answered", "answer": "In 1890.", "sources": [{"id": "b", "title": "Birth", "section": "x"}]}
+DONE = {
+    "id": "7",
+    "outcome": "answered",
+    "answer": "In 1890.",
+    "sources": [{"id": "b", "title": "Birth", "section": "x"}],
+}
 
 
 async def test_a_question_travels_with_its_history_and_the_key() -> None:
@@ -136,3 +141,42 @@ async def test_closing_the_answer_closes_the_connection(service: ServiceDouble) 
     await answer.aclose()
     await http.close()
     await service.until_cancelled(1)
+
+
+async def test_a_passage_is_asked_for_by_its_id_and_nothing_else() -> None:
+    seen: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.url.raw_path.decode())
+        return httpx.Response(200, json={"id": "a/b", "title": "T", "section": "S", "text": "Words.", "lang": "en"})
+
+    assert (await client(answer).passage("a/b")).text == "Words."
+    assert seen == ["/sources/a%2Fb"]
+    with pytest.raises(ServiceRefused):
+        await client(lambda _: httpx.Response(404, json={"status": 404})).passage("x")
+
+
+async def test_a_thumb_travels_as_an_id_and_a_direction() -> None:
+    seen: list[bytes] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.content)
+        return httpx.Response(204)
+
+    await client(answer).feedback("7", "up")
+    assert json.loads(seen[0]) == {"id": "7", "rating": "up"}
+    with pytest.raises(ServiceUnreachable):
+        await client(_raise(httpx.ConnectError("refused"))).feedback("7", "up")
+
+
+@pytest.mark.parametrize(
+    ("handler", "health"),
+    [
+        (lambda _: httpx.Response(200, json={"ready": True, "release": "r7"}), (True, True, "r7")),
+        (lambda _: httpx.Response(503, json=PROBLEM), (True, False, "")),
+        (_raise(httpx.ConnectError("refused")), (False, False, "")),
+    ],
+)
+async def test_health_never_raises(handler: Handler, health: tuple[bool, bool, str]) -> None:
+    found = await client(handler).health()
+    assert (found.service, found.engine, found.release) == health

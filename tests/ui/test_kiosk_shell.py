@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import AsyncIterator, Sequence
 
@@ -9,8 +10,8 @@ import httpx
 import pytest
 
 from tests.ui.service_double import topic as topic_body
-from ui.client import Event, Exchange, Topic
-from ui.errors import ServiceUnreachable
+from ui.client import Event, Exchange, Health, Passage, Rating, Topic
+from ui.errors import ServiceRefused, ServiceUnreachable
 from ui.kiosk import build_app
 from ui.settings import Settings
 
@@ -33,6 +34,15 @@ class SilentService:
         raise AssertionError("nobody asks here")
         yield
 
+    async def passage(self, source: str) -> Passage:
+        raise ServiceRefused(404)
+
+    async def feedback(self, answer: str, rating: Rating) -> None:
+        raise ServiceUnreachable("not there")
+
+    async def health(self) -> Health:
+        return Health(service=False, engine=False)
+
     async def close(self) -> None:
         pass
 
@@ -40,6 +50,10 @@ class SilentService:
 def browser(service: SilentService) -> httpx.AsyncClient:
     app = build_app(Settings(), client=service)
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:7860")
+
+
+def open_covers(page: str) -> list[str]:
+    return re.findall(r'<div id="(k-\w+)" class="k-cover [^"]*k-open', page)
 
 
 @pytest.fixture
@@ -76,9 +90,9 @@ async def test_the_first_bytes_hold_title_words_style_and_script(reachable: http
     assert reply.headers["cache-control"] == "no-store"
     assert int(reply.headers["content-length"]) == len(reply.content)
     assert "<title>Museum guide · Ho Chi Minh</title>" in reply.text
-    assert "I know a good deal about Ho\u00a0Chi\u00a0Minh" in reply.text
+    assert "Ask me about <strong>Ho\u00a0Chi\u00a0Minh</strong>" in reply.text
     assert "--k-u:" in reply.text and "/kiosk/state" in reply.text
-    assert '<div id="k-resting" role="dialog" aria-modal="true"' in reply.text and 'class="k-open"' not in reply.text
+    assert open_covers(reply.text) == ["k-attract"]
 
 
 async def test_the_page_names_no_outside_address_to_load_from(reachable: httpx.AsyncClient) -> None:
@@ -100,7 +114,7 @@ async def test_without_a_service_the_page_rests_and_says_nothing() -> None:
     async with browser(SilentService(None)) as client:
         page = (await client.get("/")).text
         assert (await client.get("/kiosk/state")).json() == {"ready": False}
-    assert 'class="k-open"' in page and '"known": false' in page and "<title>…</title>" in page
+    assert open_covers(page) == ["k-resting"] and '"known": false' in page and "<title>…</title>" in page
 
 
 async def test_a_service_that_comes_later_is_found() -> None:
@@ -110,3 +124,39 @@ async def test_a_service_that_comes_later_is_found() -> None:
         service.known = Topic.model_validate(topic_body())
         assert (await client.get("/kiosk/state")).json() == {"ready": True}
         assert "Museum guide" in (await client.get("/")).text
+
+
+async def test_the_museums_colours_are_the_pages(reachable: httpx.AsyncClient) -> None:
+    assert "--k-primary:#8c1d18;--k-accent:#0f4c52;--k-bg:#fbf7ef" in (await reachable.get("/")).text
+    body = topic_body() | {"colours": {"primary": "#123456"}}
+    async with browser(SilentService(Topic.model_validate(body))) as client:
+        assert "--k-primary:#123456;" in (await client.get("/")).text
+
+
+async def test_where_words_are_kept_the_first_screen_says_so() -> None:
+    body = topic_body()
+    body["texts"]["en"]["words_kept"] = "Questions are kept for 30 days."
+    async with browser(SilentService(Topic.model_validate(body))) as client:
+        page = (await client.get("/")).text
+    assert re.search(r'<p id="k-attract-notice">[^<]*Questions are kept for 30 days\.</p>', page)
+
+
+async def test_another_museum_leaves_no_trace_of_this_one() -> None:
+    body = topic_body()
+    body |= {"id": "curie", "title": {"en": "Marie Curie", "fr": "Marie Curie"}}
+    body["languages"] = [language for language in body["languages"] if language["code"] in ("en", "fr")]
+    body["suggestions"] = {"en": ["Where was Marie Curie born?"], "fr": ["Où est née Marie Curie ?"]}
+    told = json.dumps({code: body["texts"][code] for code in ("en", "fr")})
+    body["texts"] = json.loads(re.sub("H[oô] Chi Minh", "Marie Curie", told.encode().decode("unicode_escape")))
+    async with browser(SilentService(Topic.model_validate(body))) as client:
+        seen = (await client.get("/")).text + (await client.get("/config")).text
+    assert "Marie\u00a0Curie" in seen
+    assert not re.search("Ho.Chi.Minh|Hồ|ho_chi_minh|Tiếng Việt|Español", seen)
+
+
+async def test_what_the_service_has_not_is_said_kindly(reachable: httpx.AsyncClient) -> None:
+    assert (await reachable.get("/kiosk/sources/birth")).status_code == 404
+    thumb = {"id": "1", "rating": "up"}
+    assert (await reachable.post("/kiosk/feedback", json=thumb)).status_code == 200
+    for wrong in ({"id": "1", "rating": "words"}, {**thumb, "words": "my own"}, {"id": "x" * 300, "rating": "up"}):
+        assert (await reachable.post("/kiosk/feedback", json=wrong)).status_code == 422

@@ -7,6 +7,7 @@ import pytest
 from tests.ui.service_double import SUGGESTIONS, texts
 from tests.ui.service_double import topic as topic_body
 from ui.client import Delta, Done, Replace, Source, Topic
+from ui.drawing import conversation
 from ui.errors import ServiceRefused, ServiceUnreachable
 from ui.visit import HISTORY, End, Mail, Stop, Visit
 
@@ -17,7 +18,7 @@ def visit() -> Visit:
 
 
 def done(answer: str = "In 1890.", **more: object) -> Done:
-    return Done.model_validate({"outcome": "answered", "answer": answer, **more})
+    return Done.model_validate({"id": "7", "outcome": "answered", "answer": answer, **more})
 
 
 def test_a_visit_begins_in_the_first_language_with_its_suggestions(visit: Visit) -> None:
@@ -28,9 +29,9 @@ def test_the_finished_answer_counts_and_brings_the_next_chips(visit: Visit) -> N
     visit.ask("When?")
     assert visit.take(Delta(text="In 18")) and visit.take(Replace(text="It ")) and visit.take(Delta(text="was"))
     assert visit.turns[-1].answer == "It was"
-    sources = (Source(title="Birth"), Source(title="Names"), Source(title="Birth"))
+    sources = (Source(id="b", title="Birth"), Source(id="n", title="Names"), Source(id="c", title="Birth"))
     assert not visit.take(done(suggestions=["Where?"], sources=sources))
-    assert (visit.turns[-1].answer, visit.turns[-1].sources) == ("In 1890.", ("Birth", "Names"))
+    assert (visit.turns[-1].answer, visit.turns[-1].sources) == ("In 1890.", sources[:2])
     assert visit.chips == ("Where?",)
 
 
@@ -81,3 +82,18 @@ def test_another_language_stops_a_running_answer_and_keeps_what_was_said(visit: 
 def test_a_language_the_topic_has_not_is_ignored(visit: Visit) -> None:
     visit.speak("xx")
     assert visit.language == "en"
+
+
+@pytest.mark.parametrize(("outcome", "rated"), [("answered", "7"), ("declined", ""), ("unsure", ""), ("visit", "")])
+def test_only_an_answer_can_be_rated(visit: Visit, outcome: str, rated: str) -> None:
+    visit.ask("When?")
+    visit.take(done(outcome=outcome))
+    assert visit.turns[-1].id == rated
+
+
+def test_where_nobody_takes_thumbs_none_are_shown() -> None:
+    for taken in (True, False):
+        visit = Visit.begin(Topic.model_validate(topic_body() | {"feedback": taken}))
+        visit.ask("When?")
+        visit.take(done())
+        assert ("k-thumb" in conversation(visit)[1]["content"]) is taken

@@ -6,7 +6,7 @@ import html
 
 import pytest
 
-from ui.words import LONGEST_UNBROKEN, literal, one_line, plain, unbroken
+from ui.words import LONGEST_UNBROKEN, literal, one_line, paragraphs, plain, typeset, unbroken
 
 
 @pytest.mark.parametrize("text", ["<b>x</b>", "__x__ *y* `z`", "1. one\n2. two", "[a](b)", "a & b", "Bác Hồ, 1890?"])
@@ -38,3 +38,14 @@ def test_short_names_stay_whole() -> None:
     assert unbroken("About Ho Chi Minh.", "Ho Chi Minh") == "About Ho\u00a0Chi\u00a0Minh."
     long = "The " + "x" * LONGEST_UNBROKEN
     assert unbroken(long, long) == long
+
+
+def test_a_passage_is_paragraphs_without_marks() -> None:
+    text = "# Head\n\nOne **bold** line\nand [more](https://example.org).\n\n- first\n- second\n"
+    assert paragraphs(text) == ["Head", "One bold line and more.", "first second"]
+    assert paragraphs("") == []
+
+
+def test_no_line_begins_with_a_question_mark() -> None:
+    assert typeset("Où est-il né ? À Hoang Tru !") == "Où est-il né\u00a0? À Hoang Tru\u00a0!"
+    assert one_line(typeset("Où est-il né ?")) == "Où est-il né ?", "asked as the museum wrote it"

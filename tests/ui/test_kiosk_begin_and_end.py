@@ -1,0 +1,237 @@
+"""How a visit begins and ends: attract, languages, the question whether anybody is there, and what is left then."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+import httpx
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.ui.service_double import BORN, LANGUAGES, PASSAGE, SOURCE, SUGGESTIONS, TITLES, ServiceDouble, texts
+from tests.ui.steps import KEPT_WORDS, SAID, SHOWN_WORDS, answered, arrive, ask, begin, start_over
+from ui.settings import Settings
+
+pytestmark = [pytest.mark.timeout(180), pytest.mark.asyncio(loop_scope="session")]
+
+EN = texts("en")
+IDLE_MS = Settings().idle_s * 1000
+WARNING_MS = Settings().warning_s * 1000
+
+
+async def test_the_attract_screen_stands_in_the_first_bytes(service: ServiceDouble, kiosk_url: str) -> None:
+    async with httpx.AsyncClient(trust_env=False) as http:
+        page = (await http.get(kiosk_url)).text
+    title = TITLES["en"].replace(" ", "\u00a0")
+    assert f'<h1 id="k-attract-title" class="">Ask me about <strong>{title}</strong></h1>' in page
+    assert EN["touch_to_begin"] in page and EN["computer_notice"] in page
+    assert re.findall(r'<button type="button" value="(\w+)" lang="(\w+)">([^<]+)<', page) == [
+        (code, code, name) for code, name in LANGUAGES.items()
+    ]
+
+
+async def test_a_touch_anywhere_begins_in_the_museums_language(
+    page: Page, service: ServiceDouble, kiosk_url: str
+) -> None:
+    await page.goto(kiosk_url)
+    await expect(page.locator("#k-attract")).to_be_visible()
+    assert await page.evaluate("document.querySelector('gradio-app').inert")
+    await page.touchscreen.tap(540, 500)
+    await expect(page.locator("#k-attract")).to_be_hidden()
+    assert not await page.evaluate("document.querySelector('gradio-app').inert")
+    await expect(page.locator("#k-ask")).to_have_text(EN["ask"])
+
+
+async def test_the_attract_screen_speaks_every_language_in_turn(
+    page: Page, service: ServiceDouble, kiosk_url: str
+) -> None:
+    await page.clock.install()
+    await page.goto(kiosk_url)
+    for code in [*LANGUAGES, "en"]:
+        await expect(page.locator("#k-attract-title")).to_contain_text(TITLES[code])
+        await expect(page.locator("#k-attract-touch")).to_have_text(texts(code)["touch_to_begin"])
+        await expect(page.locator("#k-attract-notice")).to_have_text(texts(code)["computer_notice"])
+        await page.clock.fast_forward(7000)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+async def test_everything_speaks_the_language_that_was_touched(
+    page: Page, service: ServiceDouble, kiosk_url: str, language: str
+) -> None:
+    own = texts(language)
+    await arrive(page, kiosk_url, language)
+    await expect(page).to_have_title(f"{own['guide']} · {TITLES[language]}")
+    await expect(page.locator("#k-ask")).to_have_text(own["ask"])
+    chips = await page.locator(".k-chip").all_inner_texts()
+    assert [chip.replace("\u00a0", " ") for chip in chips] == SUGGESTIONS[language]
+    await page.tap("#k-size")
+    await page.tap("#k-size")
+    await expect(page.locator("#k-size")).to_have_text(own["normal_text"])
+    await page.tap("#k-chip-0")
+    assert BORN[language] in await answered(page)
+    assert service.asked[0]["question"] == SUGGESTIONS[language][0] and service.asked[0]["language"] == language
+    for cover in ("idle", "phone", "staff", "resting"):  # what lies ready beneath is read out as well
+        await page.evaluate(f"document.querySelector('#k-{cover}').classList.add('k-open')")
+    if language != "zh":
+        await page.evaluate("document.querySelector('#k-keyboard').hidden = false")
+    shown = (await page.evaluate(SHOWN_WORDS)).replace("\u00a0", " ")
+    for name in ("still_there", "go_on", "take_away_hint", "close", "offline_title", "staff", "helpful"):
+        assert own[name] in shown, name
+    if language != "en":
+        said = {*EN.values(), *SUGGESTIONS["en"], BORN["en"], SOURCE["en"], "conversation", "Clear", "Loading"} - {""}
+        left = {word for word in said if re.search(rf"\b{re.escape(word)}", shown)} - {EN["language"]}
+        # What is the same word in both languages: PIN, Service.
+        assert not {word for word in left if not any(word in sentence for sentence in own.values())}
+
+
+async def test_nobody_there_is_asked_and_forgotten(page: Page, service: ServiceDouble, kiosk_url: str) -> None:
+    await page.clock.install()
+    await arrive(page, kiosk_url, "vi")
+    await page.tap("#k-size")
+    await ask(page, "Zanzibar ?")
+    await answered(page)
+    words = len(BORN["vi"].split())
+    await page.clock.fast_forward(IDLE_MS - 2000)
+    await asyncio.sleep(0.5)
+    await expect(page.locator("#k-idle")).to_be_hidden()
+    await page.clock.fast_forward(2000 + 400 * words * 2)
+    await expect(page.locator("#k-idle")).to_be_visible()
+    assert await page.evaluate("document.activeElement.id") == "k-stay"
+    assert re.fullmatch(r"Màn hình sẽ bắt đầu lại sau 2[345] giây\.", await page.locator("#k-idle-left").inner_text())
+    async with page.expect_navigation():
+        await page.clock.fast_forward(WARNING_MS)
+    await expect(page.locator("#k-attract")).to_be_visible()
+    assert "Zanzibar" not in await page.evaluate(SHOWN_WORDS)
+    assert await page.evaluate(KEPT_WORDS) == "{}{}"
+    assert await page.locator("html").get_attribute("lang") == "en"
+    assert await page.locator("html").get_attribute("data-size") == "1"
+
+
+async def test_a_visitor_may_stay_as_often_as_they_like(page: Page, service: ServiceDouble, kiosk_url: str) -> None:
+    await page.clock.install()
+    await arrive(page, kiosk_url)
+    for times in range(11):
+        await page.clock.fast_forward(IDLE_MS + 1000)
+        await expect(page.locator("#k-idle")).to_be_visible()
+        await page.clock.fast_forward(WARNING_MS - 5000)
+        if times % 2:
+            await page.tap("#k-stay")
+        else:
+            await page.touchscreen.tap(540, 300)
+        await expect(page.locator("#k-idle")).to_be_hidden()
+    assert await page.locator("#k-chip-0").is_visible()
+
+
+def test_the_shipped_times_are_long_enough() -> None:
+    assert Settings().idle_s >= 60 and Settings().warning_s >= 20
+    for settings in ({"warning_s": 19}, {"idle_s": 29}):
+        with pytest.raises(ValueError, match="greater than or equal"):
+            Settings(**settings)  # type: ignore[arg-type]
+
+
+async def test_nobody_is_asked_while_an_answer_is_on_its_way(
+    page: Page, service: ServiceDouble, kiosk_url: str
+) -> None:
+    service.first_word_s = 3
+    await page.clock.install()
+    await arrive(page, kiosk_url)
+    await page.tap("#k-chip-0")
+    await expect(page.locator("#k-stop")).to_be_visible()
+    await page.clock.fast_forward(IDLE_MS + 5000)
+    await asyncio.sleep(0.6)
+    await expect(page.locator("#k-idle")).to_be_hidden()
+
+
+async def test_forty_visits_end_in_the_middle_of_an_answer_and_none_leaks(
+    page: Page, service: ServiceDouble, kiosk_url: str
+) -> None:
+    service.first_word_s, service.word_s = 0, 0.05
+    await page.goto(kiosk_url)
+    for number in range(40):
+        await begin(page, "vi" if number % 2 else "en")
+        assert await page.locator(SAID).count() == 0
+        shown = await page.evaluate(SHOWN_WORDS)
+        assert "Zanzibar" not in shown and BORN["en"][:20] not in shown
+        await ask(page, f"Zanzibar{number} __long__ ?")
+        await expect(page.locator(SAID)).to_contain_text("1890")
+        await start_over(page)
+        shown = await page.evaluate(SHOWN_WORDS) + await page.evaluate(KEPT_WORDS)
+        assert "Zanzibar" not in shown and "1890" not in shown
+    await service.until_cancelled(40)
+
+
+async def test_the_passage_behind_an_answer(page: Page, service: ServiceDouble, kiosk_url: str) -> None:
+    await arrive(page, kiosk_url, "vi")
+    await page.tap("#k-chip-0")
+    await answered(page)
+    await page.tap(".k-from")
+    await expect(page.locator("#k-passage")).to_be_visible()
+    assert await page.locator("#k-passage-text p").all_inner_texts() == PASSAGE.split("\n\n")
+    assert await page.locator("#k-passage-text").get_attribute("lang") == "en"
+    assert await page.locator("#k-passage-language").inner_text() == "Đoạn này viết bằng: English."
+    await page.tap("#k-passage .k-close")
+    await expect(page.locator("#k-passage")).to_be_hidden()
+    assert await page.locator("#k-passage-text p").count() == 0
+
+
+async def test_a_passage_that_cannot_be_had_is_said_kindly(page: Page, service: ServiceDouble, kiosk_url: str) -> None:
+    await arrive(page, kiosk_url, "vi")
+    await page.tap("#k-chip-0")
+    await answered(page)
+    await page.evaluate("document.querySelector('.k-from').value = 'gone'")
+    await page.tap(".k-from")
+    await expect(page.locator("#k-passage-text")).to_have_text(texts("vi")["passage_missing"])
+
+
+async def test_thumbs_go_to_the_service_without_a_word(page: Page, service: ServiceDouble, kiosk_url: str) -> None:
+    await arrive(page, kiosk_url)
+    await ask(page, "Who won the football?")
+    await answered(page)
+    assert await page.locator(".k-thumb").count() == 0, "only an answer is rated"
+    await page.tap("#k-chip-0")
+    await answered(page, 2)
+    up, down = page.locator(".k-thumb[name=up]"), page.locator(".k-thumb[name=down]")
+    await up.tap()
+    await up.tap()
+    await down.tap()
+    await expect(down).to_have_attribute("aria-pressed", "true")
+    await expect(up).to_have_attribute("aria-pressed", "false")
+    await asyncio.sleep(0.3)
+    assert service.thumbs == [{"id": "1", "rating": "up"}, {"id": "1", "rating": "down"}]
+    assert await up.get_attribute("title") == EN["helpful"]
+    await page.locator("#k-languages label", has_text="Tiếng Việt").tap()
+    await expect(up).to_have_attribute("title", texts("vi")["helpful"])
+    assert await page.locator(".k-thumbs").inner_text() == ""
+
+
+async def test_the_code_to_take_home_is_the_museums_page(page: Page, service: ServiceDouble, kiosk_url: str) -> None:
+    await arrive(page, kiosk_url, "vi")
+    await ask(page, "Zanzibar ?")
+    await answered(page)
+    await page.tap("#k-take")
+    await expect(page.locator("#k-phone")).to_be_visible()
+    assert await page.locator("#k-phone-address").inner_text() == texts("vi")["take_away_address"]
+    assert "Zanzibar" not in (await page.locator("#k-phone-code").get_attribute("src") or "")
+    await page.keyboard.press("Escape")
+    await expect(page.locator("#k-phone")).to_be_hidden()
+
+
+async def test_no_key_and_no_gesture_leads_out(page: Page, service: ServiceDouble, kiosk_url: str) -> None:
+    await arrive(page, kiosk_url)
+    await page.evaluate(
+        """() => { window.stopped = [];
+        for (const kind of ['keydown', 'contextmenu', 'dragstart']) document.body.addEventListener(kind, () => {});
+        addEventListener('keydown', (event) => window.stopped.push(event.defaultPrevented)); }"""
+    )
+    prevented = await page.evaluate(
+        """() => [['p', true], ['s', true], ['r', true], ['F5', false], ['F12', false], ['c', true], ['a', false]].map(
+        ([key, ctrlKey]) => !document.body.dispatchEvent(
+            new KeyboardEvent('keydown', {key, ctrlKey, bubbles: true, cancelable: true})))"""
+    )
+    assert prevented == [True, True, True, True, True, False, False]
+    for kind in ("contextmenu", "dragstart"):
+        assert await page.evaluate(
+            f"!document.body.dispatchEvent(new MouseEvent('{kind}', {{bubbles: true, cancelable: true}}))"
+        )
+    assert await page.locator("a[href]:visible").count() == 0
