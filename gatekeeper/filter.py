@@ -138,6 +138,8 @@ class TopicFilter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 self.encoder(questions), y == "topic", groups, self.scores_, weight=weight, traffic=traffic
             )
         self.features_, self.model_ = self._learn(questions, y, facts, weight, written)
+        # As they are stored: a gate that was saved must decide as before.
+        self.model_.coef_ = self.model_.coef_.astype(np.float32)
         self.classes_ = self.model_.classes_
         return self
 

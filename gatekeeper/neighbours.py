@@ -29,6 +29,8 @@ class Neighbours:
         """`table` has shape (questions, n-grams), `ours` (questions,)."""
         rare = np.flatnonzero(np.diff(table.tocsc().indptr) <= max(COMMON * table.shape[0], 2)).astype(np.int32)
         known = normalize(table[:, rare])
+        # As they are stored: a gate that was saved must decide as before.
+        known.data = known.data.astype(np.float16).astype(np.float32)
         return cls(rare, known[ours].T.tocsr(), known[~ours].T.tocsr())
 
     def nearest(self, table: csr_matrix) -> NDArray[np.float32]:

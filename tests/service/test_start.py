@@ -77,12 +77,19 @@ def test_a_wrong_fingerprint(copy_of_release: Callable[[], Path]) -> None:
 
 
 @pytest.mark.parametrize(
-    "missing", ["gate.skops", "facts.jsonl", "evidence.npz", "weights/config.json", "weights/model.safetensors"]
+    ("missing", "command"),
+    [
+        ("gate.skops", "make train-gatekeeper"),
+        ("facts.jsonl", "make train-gatekeeper"),
+        ("evidence.npz", "make train-gatekeeper"),
+        ("weights/config.json", "make train-adapter"),
+        ("weights/model.safetensors", "make train-adapter"),
+    ],
 )
-def test_a_missing_file(copy_of_release: Callable[[], Path], missing: str) -> None:
+def test_a_missing_file(copy_of_release: Callable[[], Path], missing: str, command: str) -> None:
     release = copy_of_release()
     (release / missing).unlink()
-    stopped(start(DOCENT_RELEASE=str(release)), "make train-adapter")
+    stopped(start(DOCENT_RELEASE=str(release)), command)
 
 
 def test_a_damaged_gate(copy_of_release: Callable[[], Path]) -> None:

@@ -27,7 +27,7 @@ def make(
     """A function that makes a release of the finished run, or of another folder and result."""
 
     def as_fitted_before(topic: Topic, rows: object, folder: Path) -> dict[str, Any]:
-        for name in ("gate.skops", "facts.jsonl", "evidence.json", "decided.json", "decided.npz"):
+        for name in ("gate.skops", "facts.jsonl", "evidence.json", "evidence.npz", "decided.json", "decided.npz"):
             shutil.copy(stand_in_release / name, folder)
         return {}
 
