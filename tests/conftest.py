@@ -83,7 +83,7 @@ def recipe() -> Recipe:
     return Recipe.model_validate(
         {
             "name": "test",
-            "data": {"full_every": 4, "evidence_share": 0.1},
+            "data": {"full_every": 2, "evidence_share": 0.1},
             "train": {"epochs": 60, "batch_size": 16, "evaluations": 4, "warmup_steps": 10},
             "evaluate": {"questions": 30, "base_questions": 10, "parity_prompts": 20},
         }
