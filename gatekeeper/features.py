@@ -79,8 +79,7 @@ class QuestionFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         written: Sequence[str] = (),
     ) -> csr_matrix:
         seen = self.seen(questions)
-        own = self._learn(seen, facts, written)
-        ngrams = self._ngrams(seen)
+        ngrams, own = self._learn(seen, facts, written)
         ours = np.array([f is not None for f in facts] if y is None else [kind == "topic" for kind in y])
         self.neighbours_ = Neighbours.fit(ngrams, ours)
         near = self.neighbours_.nearest_but_own(ngrams, ours, facts)
@@ -120,10 +119,14 @@ class QuestionFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             self._cached = (names, Names(names))
         return self._cached[1]
 
-    def _learn(self, seen: Sequence[str], facts: Sequence[str | None], written: Sequence[str]) -> dict[str, set[str]]:
+    def _learn(
+        self, seen: Sequence[str], facts: Sequence[str | None], written: Sequence[str]
+    ) -> tuple[csr_matrix, dict[str, set[str]]]:
+        """The n-grams of the questions, shape (questions, n-grams), and the words that each fact alone made known."""
         common: dict[str, Any] = {"sublinear_tf": True, "dtype": np.float32}
-        self.words_ = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"\w+", min_df=2, **common).fit(seen)
-        self.letters_ = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), min_df=3, **common).fit(seen)
+        self.words_ = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"\w+", min_df=2, **common)
+        self.letters_ = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), min_df=3, **common)
+        ngrams = hstack([self.words_.fit_transform(seen), self.letters_.fit_transform(seen)]).tocsr()
         self.vectors_ = QuickVectors(self.words_, self.letters_)
         counts = Counter(word for text in seen for word in set(text.split()))
         self.common_ = {w for w, n in counts.items() if n >= max(self.common * len(seen), 2)} | {SUBJECT}
@@ -135,7 +138,8 @@ class QuestionFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         in_writing = Counter(w for text in self.seen(written) for w in set(text.split()))
         self.known_ = set(in_facts) | set(in_writing)
         # What a fact's wordings alone made known does not count for that fact itself.
-        return {f: {w for w in words if in_facts[w] == 1 and not in_writing[w]} for f, words in own.items()}
+        alone = {f: {w for w in words if in_facts[w] == 1 and not in_writing[w]} for f, words in own.items()}
+        return ngrams, alone
 
     def _ngrams(self, seen: Sequence[str]) -> csr_matrix:
         return csr_matrix(self.vectors_.of(seen))
