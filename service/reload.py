@@ -9,16 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gatekeeper import GateError, TopicFilter
+from gatekeeper import TopicFilter
 from gatekeeper.second import load_encoder
 from service.answering import Guide
 from service.cache import AnswerCache
 from service.engine import Engine
-from service.errors import EngineError
 from service.settings import Settings
 from topics.articles import read_articles
 from topics.decided import Decided
-from topics.errors import TopicError
 from topics.evidence import Evidence
 from topics.release import ReleaseError, check_release, find_release
 from topics.topic import load_topic
@@ -70,7 +68,7 @@ class Reloader:
         old = self.state.guide
         try:
             fresh, weights = await asyncio.to_thread(self._load)
-        except (TopicError, ReleaseError, GateError, OSError) as error:
+        except (ReleaseError, ValueError, OSError) as error:
             log.error("the new release is not taken, and %s stays: %s", old.release, error)
             return
         if fresh.engine is not old.engine and not await self._take_engine(fresh):
@@ -109,7 +107,7 @@ class Reloader:
         log.info("release %s is loaded beside %s, which answers meanwhile", fresh.release, old.guide.release)
         try:
             await keeper.begin()
-        except EngineError as error:
+        except Exception as error:  # whatever a new engine raises: the old one must go on
             log.error("the new release is not taken, and %s stays: %s", old.guide.release, error)
             await fresh.engine.stop()
             return False

@@ -153,7 +153,7 @@ async def test_facts_on_the_same_weights_need_no_new_engine(
     assert "39" in reply["answer"]
 
 
-@pytest.mark.parametrize("damage", ["manifest.json", "gate.skops", "engine"])
+@pytest.mark.parametrize("damage", ["manifest.json", "gate.skops", "evidence.npz", "decided.npz", "engine"])
 async def test_a_broken_release_is_refused_and_the_old_one_stays(
     state: State,
     client: httpx.AsyncClient,
