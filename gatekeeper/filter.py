@@ -36,6 +36,8 @@ _PRONOUNS = frozenset("he him his she her hers il lui elle ses su sus 他 她 on
 """Words that mean the subject when the talk is about it; articles and words that mean other things are left out."""
 _LEAST = 0.01
 """A fragment that scores less by itself says enough to be turned away: `write me a poem`."""
+_CLEARLY = 0.9
+"""Probability from which a few common words are a greeting or an attack."""
 _LOOK_BACK = 3
 """Earlier questions that a fragment may lean on, nearest first."""
 
@@ -262,8 +264,12 @@ class TopicFilter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         scores = self.platt_.apply(table[:, topic])
         table[:, topic] = -1
         other = self.classes_[table.argmax(1)]
-        # A few words are a greeting only if they clearly are one: "more please" is not.
-        other[(other == "greeting") & (table.max(1) < 0.5)] = "off"
+        unsure = table.max(1)
+        other[(other == "greeting") & (unsure < 0.5)] = "off"
+        # Words that say nothing of what they are about lean on what was said before, unless they clearly are something
+        # by themselves: "good morning" is a greeting, "can you tell me more" is none.
+        empty = np.array([not self.features_.telling(s) for s in self.features_.seen(questions)])
+        other[empty & (unsure < _CLEARLY)] = "off"
         doubt = np.flatnonzero((scores >= self.cuts_.turn_away) & (scores < SURE))
         if self.second_ and self.encoder is not None and len(doubt):
             scores[doubt] = self.second_.apply(scores[doubt], self.encoder([questions[i] for i in doubt]))

@@ -16,7 +16,7 @@ def gate() -> TopicFilter:
     return fit_gate(load_topic("ho_chi_minh"))
 
 
-@pytest.mark.parametrize("question", ["and then?", "why?", "tell me more", "vì sao vậy"])
+@pytest.mark.parametrize("question", ["and then?", "why?", "tell me more", "more please", "vì sao vậy"])
 def test_a_fragment_leans_on_the_question_before_it(gate: TopicFilter, question: str) -> None:
     assert gate.decide(question, ON_TOPIC).on_topic
     assert gate.decide(question, [*ON_TOPIC, Turn("and then?", "He sailed on.")]).on_topic

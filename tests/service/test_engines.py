@@ -17,8 +17,8 @@ from topics.prompt import Turn, messages, render
 from topics.topic import Topic
 
 ANSWER = Sampling(max_tokens=60, temperature=0.0)
-BABBLE = Sampling(max_tokens=900, temperature=2.0)
-"""So hot that an end token hardly ever comes: a generation that lasts."""
+BABBLE = Sampling(max_tokens=900, temperature=2.0, fixed=True)
+"""A generation that lasts: no end token ends it."""
 QUESTION = "How high is Gull Rock Lighthouse?"
 
 

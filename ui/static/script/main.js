@@ -38,8 +38,10 @@ function start() {
   drawCovers();
   let due = 0;
   const soon = () => {
-    clearTimeout(due);
-    due = setTimeout(follow, 25);
+    due ||= setTimeout(() => {
+      due = 0;
+      follow();
+    }, 25);
   };
   new MutationObserver(soon).observe(find("gradio-app") ?? document.body, {
     subtree: true, childList: true, characterData: true, attributes: true,

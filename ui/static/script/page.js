@@ -4,7 +4,7 @@ const TOUCH_MS = 2500; // a touch the server has not taken up by then may be rep
 const rated = new Map();
 let size = data.text_size;
 let busySince = 0;
-let touchedAt = 0;
+let lastAsk = { at: -TOUCH_MS, asked: 0 }; // the last touch that asks, and how many questions stood there then
 
 // ---- follow what Gradio draws ----
 
@@ -72,7 +72,6 @@ function followAnswer() {
   if (busy) announce(last, false);
   if (busy === Boolean(busySince)) return;
   busySince = busy ? Date.now() : 0;
-  touchedAt = 0;
   document.body.classList.toggle("k-busy", busy);
   if (busy) hideKeyboard();
   else announce(last, true);
@@ -81,7 +80,9 @@ function followAnswer() {
 
 // ---- one question at a time ----
 
-const waiting = () => Boolean(busySince) || Date.now() - touchedAt < TOUCH_MS;
+// By the page as it stands: an answer may begin and end between two looks of `follow`.
+const asked = () => findAll("#k-chat [data-testid=user]").length;
+const waiting = () => Boolean(find("#k-stop")) || (asked() === lastAsk.asked && Date.now() - lastAsk.at < TOUCH_MS);
 
 function refuse(event) {
   event.preventDefault();
@@ -90,7 +91,7 @@ function refuse(event) {
 
 function beforeAsking(event, question) {
   if (waiting() || !question.trim()) return refuse(event);
-  touchedAt = Date.now();
+  lastAsk = { at: Date.now(), asked: asked() };
   document.body.classList.add("k-busy");
   setTimeout(() => document.body.classList.toggle("k-busy", Boolean(busySince)), TOUCH_MS);
 }
