@@ -180,6 +180,8 @@ class Optimisation(_Part):
     """Stops after so many steps, whatever the epochs; -1 does not. For tests."""
     accumulation: int = Field(1, ge=1)
     """Batches added up before a step: so many times `batch_size` examples count once."""
+    tokens_at_once: int = Field(0, ge=0)
+    """A batch of more tokens is computed in parts, one after the other: the same step in less memory. 0: never."""
     gradient_checkpointing: bool = False
     """Less memory for a third more time."""
     packing: bool = False

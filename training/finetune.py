@@ -75,8 +75,14 @@ class _Loop(Trainer):
         self.settings = settings
         super().__init__(**kwargs)
 
-    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        loss: torch.Tensor = super().training_step(*args, **kwargs)
+    def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
+        # Only a loss that is divided by the tokens of the whole batch adds up over its parts; and several processes
+        # must go back through the model equally often.
+        adds_up = self.model_accepts_loss_kwargs and num_items_in_batch is not None and self.args.world_size == 1
+        tokens = self.settings.tokens_at_once
+        parts = _parts(inputs, tokens) if tokens and adds_up else [inputs]
+        losses = [super(_Loop, self).training_step(model, part, num_items_in_batch) for part in parts]
+        loss = torch.stack(losses).sum()
         if not torch.isfinite(loss):
             raise DivergedError(f"the loss is {loss.item()} at step {self.state.global_step + 1}")
         return loss
@@ -116,6 +122,16 @@ class _Loop(Trainer):
             super()._load_best_model()
             return
         self._load_from_checkpoint(self.state.best_model_checkpoint)
+
+
+def _parts(batch: dict[str, Any], tokens: int) -> list[dict[str, Any]]:
+    """The batch in as few parts as hold at most `tokens` tokens each, padding included; a long row is one part."""
+    rows, longest = batch["input_ids"].shape
+    size = max(1, tokens // longest)
+    return [
+        {key: value[at : at + size] if isinstance(value, torch.Tensor) else value for key, value in batch.items()}
+        for at in range(0, rows, size)
+    ]
 
 
 def finetune(

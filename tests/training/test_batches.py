@@ -1,13 +1,18 @@
 """Batches and splits: what the model is shown, and what it must not have seen."""
 
+from pathlib import Path
+
+import pytest
 import torch
 
 from tests.conftest import MINI
 from topics.questions import Row, Wording
 from topics.topic import Topic
-from training.config import Data
+from training.config import Data, Recipe, load_recipe
 from training.dataset import Examples, Padded, split
-from training.model import load_base, load_tokenizer
+from training.finetune import finetune
+from training.model import adapt, load_base, load_for, load_tokenizer
+from training.progress import read_progress
 
 
 def test_logits_for_the_answers_alone_give_the_loss_of_all(lighthouse: Topic) -> None:
@@ -25,6 +30,30 @@ def test_logits_for_the_answers_alone_give_the_loss_of_all(lighthouse: Topic) ->
             total += float(model(input_ids=ids, labels=labels).loss) * count
             tokens += count
     assert abs(together - total / tokens) < 1e-4
+
+
+@pytest.mark.timeout(300)
+def test_a_batch_in_parts_is_the_same_step(lighthouse: Topic, tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(MINI)
+    asked = split(lighthouse, lighthouse.rows(), Data(), seed=1).train[:32]
+    examples = Examples(lighthouse, tokenizer, asked, Data(), augment=False)
+
+    def losses(tokens_at_once: int) -> list[float]:
+        recipe = _two_steps(tokens_at_once)
+        torch.manual_seed(1)
+        model = adapt(load_for(recipe, MINI, device="cpu"), recipe)
+        run = tmp_path / str(tokens_at_once)
+        finetune(model, examples, examples, recipe, run, collate=Padded(tokenizer.pad_token_id), epochs=1, device="cpu")
+        return [p["loss"] for p in read_progress(run / "progress.jsonl") if "loss" in p]
+
+    whole, parts = losses(0), losses(300)
+    assert len(whole) == 2 and parts == pytest.approx(whole, abs=1e-3)
+
+
+def _two_steps(tokens_at_once: int) -> Recipe:
+    recipe = load_recipe("museum_mini")
+    changes = {"batch_size": 16, "max_steps": 2, "precision": "fp32", "tokens_at_once": tokens_at_once}
+    return recipe.model_copy(update={"train": recipe.train.model_copy(update=changes)})
 
 
 def test_a_held_out_wording_that_is_nearly_trained_measures_nothing(lighthouse: Topic) -> None:
