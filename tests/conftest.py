@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from gatekeeper import TopicFilter
 from gatekeeper.fitting import fit_gate
 from topics.calibration import calibrate
 from topics.decided import Decided
@@ -40,14 +41,22 @@ def lighthouse() -> Topic:
 
 
 @pytest.fixture(scope="session")
-def stand_in_release(lighthouse: Topic, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def gate_of_lighthouse(lighthouse: Topic) -> TopicFilter:
+    """Fitted once: it learns other people's questions by the thousand."""
+    return fit_gate(lighthouse)
+
+
+@pytest.fixture(scope="session")
+def stand_in_release(
+    lighthouse: Topic, gate_of_lighthouse: TopicFilter, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """Everything a release has, but for weights that speak: for tests with a ScriptedEngine."""
     folder = tmp_path_factory.mktemp("releases") / "stand-in"
     (folder / "weights").mkdir(parents=True)
     (folder / "weights" / "config.json").write_text("{}")
     (folder / "weights" / "model.safetensors").write_bytes(b"")
     rows = lighthouse.rows()
-    fit_gate(lighthouse).save(folder / "gate.skops")
+    gate_of_lighthouse.save(folder / "gate.skops")
     Evidence(lighthouse, rows, calibrate(lighthouse, rows)).save(folder)
     Decided.of_topic(lighthouse, lighthouse.rows()).save(folder)
     write_manifest(

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gatekeeper import GateError
-from gatekeeper.fitting import examples, fit_gate
+from gatekeeper import GateError, TopicFilter
+from gatekeeper.fitting import examples
 from gatekeeper.label import label, proposals
 from gatekeeper.report import share, write_report
 from topics.topic import Topic, load_topic
@@ -22,8 +22,10 @@ def copy(lighthouse: Topic, tmp_path: Path) -> Topic:
     return load_topic(shutil.copytree(lighthouse.folder, tmp_path / "lighthouse"))
 
 
-def test_the_report_is_one_file_with_all_parts(lighthouse: Topic, tmp_path: Path) -> None:
-    fit_gate(lighthouse).save(tmp_path / "before.skops")
+def test_the_report_is_one_file_with_all_parts(
+    lighthouse: Topic, gate_of_lighthouse: TopicFilter, tmp_path: Path
+) -> None:
+    gate_of_lighthouse.save(tmp_path / "before.skops")
     write_report(lighthouse, tmp_path / "gate.html", before=tmp_path / "before.skops")
     page = (tmp_path / "gate.html").read_text(encoding="utf-8")
     for part in (
@@ -80,8 +82,8 @@ def test_near_misses_are_proposed_and_not_twice(copy: Topic) -> None:
     assert list(proposals(copy)) == []
 
 
-def test_a_verdict_is_explained_in_the_terminal(lighthouse: Topic, tmp_path: Path) -> None:
-    fit_gate(lighthouse).save(tmp_path / "gate.skops")
+def test_a_verdict_is_explained_in_the_terminal(gate_of_lighthouse: TopicFilter, tmp_path: Path) -> None:
+    gate_of_lighthouse.save(tmp_path / "gate.skops")
     command = [sys.executable, "-m", "gatekeeper", "try", "--gate", str(tmp_path / "gate.skops")]
     done = subprocess.run(
         [*command, "How high is Gull Rock Lighthouse?"], cwd=ROOT, capture_output=True, text=True, check=False

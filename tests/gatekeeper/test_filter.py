@@ -17,7 +17,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from gatekeeper import GateError, TopicFilter
 from gatekeeper.filter import VERSION
-from gatekeeper.fitting import examples, fit_gate
+from gatekeeper.fitting import examples
 from topics.names import SUBJECT
 from topics.topic import Topic
 
@@ -26,8 +26,8 @@ PYTHON = [sys.executable, "-m", "gatekeeper"]
 
 
 @pytest.fixture(scope="module")
-def gate(lighthouse: Topic) -> TopicFilter:
-    return fit_gate(lighthouse)
+def gate(gate_of_lighthouse: TopicFilter) -> TopicFilter:
+    return gate_of_lighthouse
 
 
 def test_it_must_learn_before_it_decides() -> None:
