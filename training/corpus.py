@@ -44,6 +44,11 @@ class Row(NamedTuple):
     def lang(self) -> str:
         return str(self.fields.get("lang") or "")
 
+    def learned(self) -> list[str]:
+        """The texts that a model learns to say."""
+        turns = [str(turn["content"]) for turn in self.fields.get("messages", []) if turn["role"] == "assistant"]
+        return turns + [str(self.fields[key]) for key in ("text", "answer") if key in self.fields]
+
 
 @dataclass(frozen=True)
 class Corpus:
