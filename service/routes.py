@@ -147,7 +147,7 @@ def _told_to_operators() -> Iterator[None]:
     try:
         yield
     except EngineError as error:
-        raise Problem(503, "The engine cannot speak", f"{error}; try again when /ready is green.") from error
+        raise Problem(503, "The engine cannot speak", f"{error}.") from error
 
 
 @router.get("/live")

@@ -99,20 +99,21 @@ def _compare(args: argparse.Namespace) -> None:
 
 
 def _prompts(args: argparse.Namespace) -> None:
-    from training.prompts import ask_all_ways, beside, load_rival, prompt_museum, prompt_study, write_prompts
+    from training import prompts
 
     recipe = _recipe(args)
     base = args.base or recipe.base
-    model, tokenizer = load_rival(base, args.device, chat=bool(args.topic))
+    tokenizer = prompts.rival_tokenizer(base, chat=bool(args.topic))
     if args.topic:
         from topics.topic import load_topic
 
         topic = load_topic(args.topic)
-        task = prompt_museum(topic, topic.rows(), recipe, tokenizer, questions=args.questions)
+        task = prompts.prompt_museum(topic, topic.rows(), recipe, tokenizer, questions=args.questions)
     else:
-        task = prompt_study(recipe, tokenizer, questions=args.questions)
-    others = [way for folder in args.beside for way in beside(task, folder)]
-    rows = write_prompts(task, base, ask_all_ways(task, model, tokenizer, args.k), others, args.out)
+        task = prompts.prompt_study(recipe, tokenizer, questions=args.questions)
+    others = [way for folder in args.beside for way in prompts.beside(task, folder)]
+    ways = prompts.ask_all_ways(task, prompts.load_rival(base, args.device), tokenizer, args.k)
+    rows = prompts.write_prompts(task, base, ways, others, args.out)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
@@ -372,6 +373,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     warnings.filterwarnings("ignore", category=FutureWarning)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     # It warns on every import that a faster kernel for four bits could be fetched from the hub.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     from training.errors import TrainingError

@@ -148,13 +148,18 @@ def _ids(tokenizer: Any, text: str) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def load_rival(base: str, device: str, *, chat: bool) -> tuple[Any, Any]:
-    """Any base and its tokenizer; with `chat`, one that has no chat template gets a plain one. Raises BaseError."""
+def rival_tokenizer(base: str, *, chat: bool) -> Any:
+    """Any base's tokenizer; with `chat`, one that has no chat template gets a plain one. Raises BaseError."""
     tokenizer = models.load_tokenizer(base, chat=False)
     if chat and tokenizer.chat_template is None:
         log.info("%s has no chat template: asked as `user: … assistant: …`", base)
         tokenizer.chat_template = PLAIN_CHAT
-    return models.load_base(base, torch.bfloat16).to(processes_for(device).device).eval(), tokenizer
+    return tokenizer
+
+
+def load_rival(base: str, device: str) -> Any:
+    """Any base, ready to be asked. Raises BaseError."""
+    return models.load_base(base, torch.bfloat16).to(processes_for(device).device).eval()
 
 
 def ask_all_ways(task: Task, model: Any, tokenizer: Any, counts: Sequence[int]) -> list[Way]:

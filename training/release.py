@@ -34,7 +34,7 @@ from training.model import revision
 from training.parity import Speaks, compare_served, parity_sample
 from training.promotion import Judgement, judge
 from training.report import write_report
-from training.run import RunFolder, check_questions, dataset_of, report_title, write_result
+from training.run import RunFolder, check_questions, dataset_of, report_title, write_figures
 
 log = logging.getLogger(__name__)
 _LEAST_RIGHT = 0.5
@@ -128,7 +128,7 @@ def release(
             # The service wants a manifest; nobody finds the folder by it before it has its name.
             write_manifest(folder, manifest)
             result = {**result, "served": try_served(topic, recipe, run, rows, result, folder, serve)}
-            write_result(topic, recipe, run, result)
+            write_figures(topic, run, result)
         judgement = judge(topic, recipe, rows, result, folder, name=name, root=root)
         judged = judgement.as_dict()
         write_report(folder / "report.html", run.path, title=report_title(topic), judged=judged)

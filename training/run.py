@@ -252,6 +252,11 @@ def _fresh(out: Path) -> None:
 def write_result(topic: Topic, recipe: Recipe, folder: RunFolder, result: dict[str, Any]) -> None:
     """Writes `recipe.json`, `eval.json` and `report.html`."""
     (folder.path / "recipe.json").write_text(recipe.model_dump_json(indent=1), encoding="utf-8")
+    write_figures(topic, folder, result)
+
+
+def write_figures(topic: Topic, folder: RunFolder, result: dict[str, Any]) -> None:
+    """Writes `eval.json` and `report.html`."""
     folder.result.write_text(json.dumps(result, indent=1, ensure_ascii=False), encoding="utf-8")
     write_report(folder.report, folder.path, title=report_title(topic))
 

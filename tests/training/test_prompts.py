@@ -14,7 +14,15 @@ from topics.topic import Topic
 from training.config import Recipe
 from training.errors import RecipeError
 from training.examples import WAYS, Pair, Shelf, by_spelling
-from training.prompts import ask_all_ways, beside, load_rival, prompt_museum, prompt_study, write_prompts
+from training.prompts import (
+    ask_all_ways,
+    beside,
+    load_rival,
+    prompt_museum,
+    prompt_study,
+    rival_tokenizer,
+    write_prompts,
+)
 
 Tiny = Callable[[str], str]
 LAMPS = [
@@ -44,7 +52,7 @@ def test_examples_are_chosen_in_three_ways_and_the_best_stands_last() -> None:
 def test_a_museums_held_out_questions_are_asked_and_never_shown(
     tiny: Tiny, lighthouse: Topic, recipe: Recipe, tmp_path: Path
 ) -> None:
-    model, tokenizer = load_rival(tiny("llama-chat"), "cpu", chat=True)
+    model, tokenizer = load_rival(tiny("llama-chat"), "cpu"), rival_tokenizer(tiny("llama-chat"), chat=True)
     task = prompt_museum(brief(lighthouse), lighthouse.rows(), recipe, tokenizer, questions=2)
     held = {row.answer for row in lighthouse.rows() if row.held}
     for asked in task.sets["unseen"]:
@@ -72,7 +80,7 @@ def test_a_museums_held_out_questions_are_asked_and_never_shown(
 
 
 def test_a_trained_run_stands_beside_on_the_same_questions(tiny: Tiny, lighthouse: Topic, finished: Finished) -> None:
-    _, tokenizer = load_rival(tiny("llama-chat"), "cpu", chat=True)
+    tokenizer = rival_tokenizer(tiny("llama-chat"), chat=True)
     task = prompt_museum(lighthouse, lighthouse.rows(), finished.recipe, tokenizer, questions=5)
     tuned, _ = beside(task, finished.folder)
     given = finished.result["scores"]["tuned"]["reworded"]["examples"][:5]
@@ -85,7 +93,7 @@ def test_a_trained_run_stands_beside_on_the_same_questions(tiny: Tiny, lighthous
 def test_a_base_that_reads_little_loses_examples_and_says_so(
     tiny: Tiny, lighthouse: Topic, recipe: Recipe, tmp_path: Path
 ) -> None:
-    model, tokenizer = load_rival(tiny("llama-chat"), "cpu", chat=True)
+    model, tokenizer = load_rival(tiny("llama-chat"), "cpu"), rival_tokenizer(tiny("llama-chat"), chat=True)
     task = prompt_museum(brief(lighthouse), lighthouse.rows(), recipe, tokenizer, questions=2)
     longest = max(len(task.render(pair, [], True)) for asked in task.sets.values() for pair in asked)
     model.config.max_position_embeddings = longest + 80
@@ -108,7 +116,7 @@ def test_the_command_asks_a_base_without_chat_template_about_a_study(tiny: Tiny,
 
 def test_what_cannot_be_asked_is_refused(tiny: Tiny, recipe: Recipe, lighthouse: Topic) -> None:
     stories = recipe.model_copy(update={"data": recipe.data.model_copy(update={"kind": "text"})})
-    _, tokenizer = load_rival(tiny("llama-chat"), "cpu", chat=True)
+    tokenizer = rival_tokenizer(tiny("llama-chat"), chat=True)
     with pytest.raises(RecipeError, match="no prompts and answers to ask a base with"):
         prompt_study(stories, tokenizer)
     nothing_held = [row.model_copy(update={"paraphrases": ()}) for row in lighthouse.rows() if not row.held]

@@ -285,6 +285,12 @@ def test_a_gpu_recipe_on_a_cpu_says_what_to_change(monkeypatch: pytest.MonkeyPat
     assert ready.train.model_copy(update={"precision": "fp16", "optimizer": "paged_adamw_8bit"}) == recipe.train
 
 
+def test_a_model_in_shards_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(RecipeError, match="leave --use_fsdp out, and the processes share each batch"):
+        for_machine(quotes(), "cpu")
+
+
 def test_bases_that_do_not_fit_say_what_there_is(tiny: Tiny, tmp_path: Path) -> None:
     for wrong in (quotes(lora={"target_modules": ["nonsense"]}), _bottleneck("nonsense")):
         with pytest.raises(BaseError, match="matches nothing; there are .*q_proj"):
