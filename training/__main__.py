@@ -265,7 +265,7 @@ def _span(text: str) -> list[int]:
 
 _PROMPTS = """the base as it is, asked without examples and with k of them, chosen three ways: a rival of every adapter
 
-python -m training prompts --topic ho_chi_minh --k 0-5 --beside runs/ho_chi_minh --out runs/prompts
+python -m training prompts --topic ho_chi_minh --k 0-5 --beside runs/try --out runs/prompts
 python -m training prompts --recipe classical_chinese_qlora --base DIR_OR_ID --k 1-5 --out runs/classical_prompts
 """
 

@@ -239,8 +239,13 @@ def beside(task: Task, folder: Path) -> list[Way]:
     if not (folder / "eval.json").is_file():
         raise RecipeError(f"{folder}: neither prompts.json nor eval.json, so it is no finished run; leave it out")
     scores = json.loads((folder / "eval.json").read_text(encoding="utf-8"))["scores"]
-    if "loss" in next(iter(scores.values())):  # a study measures on one set
+    if "test" in task.sets and "loss" in next(iter(scores.values())):  # a study measures on one set
         return [Way(0, f"{folder.name}: {model}", True, {"test": figures}) for model, figures in scores.items()]
+    if not any(name in sets for sets in scores.values() for name in task.sets):
+        raise RecipeError(
+            f"{folder}: was measured on none of {', '.join(task.sets)}; perhaps it learned the held-out wordings as "
+            "well: train with `python -m training run` and without --all"
+        )
     found = []
     for model, sets in scores.items():
         again = {name: _again(task, name, sets[name], folder) for name in task.sets if name in sets}

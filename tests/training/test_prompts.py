@@ -79,13 +79,19 @@ def test_a_museums_held_out_questions_are_asked_and_never_shown(
         beside(prompt_museum(brief(lighthouse), lighthouse.rows(), recipe, tokenizer, questions=1), tmp_path)
 
 
-def test_a_trained_run_stands_beside_on_the_same_questions(tiny: Tiny, lighthouse: Topic, finished: Finished) -> None:
+def test_a_trained_run_stands_beside_on_the_same_questions(
+    tiny: Tiny, lighthouse: Topic, finished: Finished, tmp_path: Path
+) -> None:
     tokenizer = rival_tokenizer(tiny("llama-chat"), chat=True)
     task = prompt_museum(lighthouse, lighthouse.rows(), finished.recipe, tokenizer, questions=5)
     tuned, _ = beside(task, finished.folder)
     given = finished.result["scores"]["tuned"]["reworded"]["examples"][:5]
     assert str(tuned) == "lighthouse: tuned"
     assert tuned.scores["reworded"]["key_fact"] == sum(e["right"] for e in given) / 5
+    with pytest.raises(RecipeError, match="measured on none of reworded, unseen"):
+        everything = {"scores": {"tuned": {"trained": {}}}}
+        (tmp_path / "eval.json").write_text(json.dumps(everything), encoding="utf-8")
+        beside(task, tmp_path)
     with pytest.raises(RecipeError, match="neither prompts.json nor eval.json"):
         beside(task, finished.folder / "adapter")
 
