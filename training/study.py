@@ -31,7 +31,7 @@ from training.run import RunFolder
 
 log = logging.getLogger(__name__)
 _SHOWN = 30
-"""Test rows that are answered freely, by base and tuned model alike."""
+"""Most test rows that are answered freely, by base and tuned model alike."""
 _LONGEST = 32
 """Tokens of such an answer; what was wanted is compared as far."""
 _BATCH = 8
@@ -252,7 +252,8 @@ class _Measure:
     def _answers(self, model: Any) -> list[dict[str, str]]:
         """Greedy answers to the first test rows; a text is continued from its middle."""
         shown = []
-        for row, example in list(zip(self.corpus.test, self.test.examples, strict=True))[:_SHOWN]:
+        count = min(_SHOWN, self.recipe.evaluate.questions)
+        for row, example in list(zip(self.corpus.test, self.test.examples, strict=True))[:count]:
             if self.recipe.task == "seq2seq":
                 ids, wanted = example["input_ids"], str(row.fields["answer"])
             elif "prompt" in row.fields:
