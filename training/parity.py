@@ -19,6 +19,9 @@ from topics.topic import Topic
 from training.dataset import Asked, Split
 from training.generate import greedy_ids
 
+_LOOKED_AT = 50
+"""Tokens among which the one is looked for that the service took."""
+
 
 class Parity(NamedTuple):
     """`same` of `prompts` gave identical tokens; `excused` differ first where two logits lie within epsilon."""
@@ -39,7 +42,8 @@ class Drift(NamedTuple):
     merged: str
     served: str
     gap: float | None
-    """How far apart the two best logits lie at the first token that differs; None where the prompt itself differs."""
+    """How much less likely (as logits) than the best token the one is that the service took; None where the prompt
+    itself differs."""
 
 
 class ServedParity(NamedTuple):
@@ -112,7 +116,7 @@ def compare_served(
         if ours == said:
             same += 1
             continue
-        gap = _gap(merged, [*prompt, *ids[: _first_otherwise(tokenizer, ids, said)]])
+        gap = _gap_to(said, merged, tokenizer, prompt, ids[: _first_otherwise(tokenizer, ids, said)])
         excused += gap <= epsilon
         drift.append(Drift(a.question, ours, said, round(gap, 3)))
     return ServedParity(len(asked), read, same, excused, tuple(drift))
@@ -131,9 +135,30 @@ def _text(tokenizer: Any, ids: Sequence[int]) -> str:
     return str(tokenizer.decode(ids, skip_special_tokens=True)).strip()
 
 
+def _gap_to(said: str, model: Any, tokenizer: Any, prompt: Sequence[int], before: Sequence[int]) -> float:
+    """How much less likely than the best token the one is that leads from `before` on to `said`; at least so much."""
+    likely = _logits(model, [*prompt, *before]).topk(_LOOKED_AT)
+    best = float(likely.values[0])
+    for logit, token in zip(likely.values.tolist(), likely.indices.tolist(), strict=True):
+        if _leads_to(said, tokenizer, before, token):
+            return best - float(logit)
+    return best - float(likely.values[-1])
+
+
+def _leads_to(said: str, tokenizer: Any, before: Sequence[int], token: int) -> bool:
+    so_far, then = _text(tokenizer, before), _text(tokenizer, [*before, token])
+    if token == tokenizer.eos_token_id:
+        return said == so_far
+    return then != so_far and said.startswith(then.rstrip("\N{REPLACEMENT CHARACTER}"))
+
+
 def _gap(model: Any, ids: Sequence[int]) -> float:
     """How much likelier (as logits) the best next token is than the second."""
-    with torch.no_grad():
-        logits = model(input_ids=torch.tensor([list(ids)], device=model.device)).logits[0, -1].float()
-    best, second = logits.topk(2).values.tolist()
+    best, second = _logits(model, ids).topk(2).values.tolist()
     return float(best - second)
+
+
+def _logits(model: Any, ids: Sequence[int]) -> torch.Tensor:
+    with torch.no_grad():
+        logits: torch.Tensor = model(input_ids=torch.tensor([list(ids)], device=model.device)).logits[0, -1].float()
+    return logits
