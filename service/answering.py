@@ -29,7 +29,7 @@ from topics.check import Check, check
 from topics.decided import Decided
 from topics.evidence import Evidence, Match
 from topics.policy import Policy
-from topics.prompt import Turn, messages
+from topics.prompt import Message, Turn, messages
 from topics.questions import Row
 from topics.release import Answering
 from topics.text import normalise
@@ -246,7 +246,7 @@ class Guide:
 
     async def _generated(self, ask: Ask, notes: Sequence[str], sampling: Sampling, purpose: Purpose) -> str:
         """Raises EngineError: EngineBusy at once, EngineTimeout after the deadline."""
-        conversation = messages(self.topic, ask.question, evidence=notes, history=ask.history)
+        conversation = self._conversation(ask, notes)
         clock = _Clock()
         try:
             async with asyncio.timeout(self.deadline_s), contextlib.AsyncExitStack() as held:
@@ -272,6 +272,21 @@ class Guide:
             min(ask.max_tokens or ours.max_tokens, ours.max_tokens),
             ours.temperature if ask.temperature is None else ask.temperature,
         )
+
+    def prompt_ids(self, ask: Ask) -> list[int]:
+        """What the engine would read for a question, whatever the gate says of it. Raises EngineError."""
+        return self.engine.prompt_ids(self._conversation(ask, self._notes(ask)), self._sampling(ask))
+
+    async def unchecked(self, ask: Ask) -> str:
+        """What the model says to a question by itself: no gate before it, no check behind it. Raises EngineError."""
+        return await self._generated(ask, self._notes(ask), self._sampling(ask), "probe")
+
+    def _notes(self, ask: Ask) -> list[str]:
+        language = ask.language or self.evidence.language(ask.question)
+        return [match.row.answer for match in self.evidence.search(ask.question, language, 1)]
+
+    def _conversation(self, ask: Ask, notes: Sequence[str]) -> list[Message]:
+        return messages(self.topic, ask.question, evidence=notes, history=ask.history)
 
     async def warm(self) -> None:
         """Generates the answers to the questions that the kiosk offers first. Raises EngineGone.

@@ -25,6 +25,8 @@ _ASKING = ("/ask", "/v1/chat/completions")
 _LIMITED = (*_ASKING, "/feedback")
 _OPEN = ("/live", "/ready")
 _OPERATORS = ("/metrics",)
+_KEYED = ("/tokenize", "/generate")
+"""For operators as well, and never without a key: behind a proxy every visitor seems to come from this machine."""
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -72,7 +74,7 @@ class Door:
         """`rate` binds a client (its key, else its address); `most_open` questions may be open at once.
 
         Clients with one of `kiosk_keys` and keyless clients on this machine have no rate. Without `api_keys` nobody
-        needs one; without `operator_keys` the operators' pages are for this machine alone.
+        needs one; without `operator_keys` the operators' pages are for this machine alone, the bare model for nobody.
         """
         self.app = app
         self.metrics = metrics
@@ -116,6 +118,9 @@ class Door:
             return None
         if path in _OPERATORS:
             allowed = self.operator_keys.hold(key) if self.operator_keys else is_loopback(address)
+            return None if allowed else Problem(401, "Operators only", "Send a key of DOCENT_OPERATOR_KEYS as Bearer.")
+        if path in _KEYED:
+            allowed = self.operator_keys.hold(key)
             return None if allowed else Problem(401, "Operators only", "Send a key of DOCENT_OPERATOR_KEYS as Bearer.")
         kiosk = self.kiosk_keys.hold(key)
         if self.api_keys and not (kiosk or self.api_keys.hold(key)):

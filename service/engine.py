@@ -39,6 +39,10 @@ class Engine(Protocol):
         """Yields text as it is made; closing the iterator stops the work. Raises EngineError."""
         ...
 
+    def prompt_ids(self, conversation: Sequence[Message], sampling: Sampling) -> list[int]:
+        """What `stream` reads, as token ids. Raises EngineError; EngineGone as long as no tokenizer is loaded."""
+        ...
+
     def count_tokens(self, text: str) -> int:
         """Tokens of a text; words, as long as no tokenizer is loaded."""
         ...
@@ -101,6 +105,9 @@ class ScriptedEngine:
             raise
         finally:
             self.running -= 1
+
+    def prompt_ids(self, conversation: Sequence[Message], sampling: Sampling) -> list[int]:
+        raise EngineGone("the scripted engine reads words, and no token ids")
 
     def count_tokens(self, text: str) -> int:
         return len(text.split())

@@ -122,7 +122,7 @@ class RemoteEngine:
     async def stream(self, conversation: Sequence[Message], sampling: Sampling) -> AsyncGenerator[str, None]:
         if not self.alive:
             raise EngineGone("no remote engine is in use")
-        ids = self._render(conversation, sampling)
+        ids = self.prompt_ids(conversation, sampling)
         if not self.running:
             self.progress = time.monotonic()
         self.running += 1
@@ -145,7 +145,9 @@ class RemoteEngine:
         finally:
             self.running -= 1
 
-    def _render(self, conversation: Sequence[Message], sampling: Sampling) -> list[int]:
+    def prompt_ids(self, conversation: Sequence[Message], sampling: Sampling) -> list[int]:
+        if self._tokenizer is None:
+            raise EngineGone("no tokenizer is loaded")
         try:
             return render_within(self._tokenizer, list(conversation), self.context_tokens - sampling.max_tokens)
         except PromptTooLong as error:
@@ -207,7 +209,7 @@ class RemoteEngine:
         before = peer.spoke
         try:
             peer.model = self.model or await _first_model(peer.client)
-            ids = self._render([{"role": "user", "content": "?"}], _PROBE)
+            ids = self.prompt_ids([{"role": "user", "content": "?"}], _PROBE)
             async with contextlib.aclosing(self._speak(peer, ids, _PROBE)) as words:
                 async for _ in words:
                     pass

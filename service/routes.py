@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -11,9 +12,19 @@ from sse_starlette import EventSourceResponse
 
 from service.answering import Ask, Done, Guide
 from service.document import STREAM, Responses, fails, takes
-from service.errors import Problem
+from service.errors import EngineError, Problem
 from service.reading import StateDep, read_ask, read_feedback
-from service.schemas import AskBody, AskReply, FeedbackBody, LanguageView, PassageReply, ProblemReply, TopicReply
+from service.schemas import (
+    AskBody,
+    AskReply,
+    FeedbackBody,
+    LanguageView,
+    PassageReply,
+    ProblemReply,
+    PromptReply,
+    TopicReply,
+    WordsReply,
+)
 from service.streaming import VisitorLeft, as_sse, unless_visitor_leaves
 from topics.articles import passage
 
@@ -107,6 +118,36 @@ async def feedback(request: Request, state: StateDep) -> FeedbackBody:
     thumb = await read_feedback(request)
     await state.guide.book.rate(thumb.id, thumb.rating)
     return thumb
+
+
+@router.post(
+    "/tokenize", response_model=PromptReply, responses=_problems(400, 413, 415, 422, 503), openapi_extra=takes(AskBody)
+)
+async def tokenize(request: Request, state: StateDep) -> PromptReply:
+    """For operators: the prompt that the engine reads for a question. Wants one of `DOCENT_OPERATOR_KEYS`."""
+    ask = await read_ask(request, state.guide, state.settings)
+    with _told_to_operators():
+        return PromptReply(ids=state.guide.prompt_ids(ask))
+
+
+@router.post(
+    "/generate", response_model=WordsReply, responses=_problems(400, 413, 415, 422, 503), openapi_extra=takes(AskBody)
+)
+async def generate(request: Request, state: StateDep) -> WordsReply:
+    """For operators: the likeliest words of the model itself, without gate and fact check. Wants one of
+    `DOCENT_OPERATOR_KEYS`."""
+    ask = await read_ask(request, state.guide, state.settings)
+    with _told_to_operators():
+        return WordsReply(text=await state.guide.unchecked(ask._replace(temperature=0.0)))
+
+
+@contextlib.contextmanager
+def _told_to_operators() -> Iterator[None]:
+    """An operator hears what is wrong with the engine; a visitor never does."""
+    try:
+        yield
+    except EngineError as error:
+        raise Problem(503, "The engine cannot speak", f"{error}.") from error
 
 
 @router.get("/live")

@@ -109,6 +109,19 @@ class AskReply(BaseModel):
     timings: Timings
 
 
+class PromptReply(BaseModel):
+    """The answer to `POST /tokenize`."""
+
+    ids: list[int]
+    """Token ids: persona, earlier turns, the nearest museum note, the question; ending where the guide speaks."""
+
+
+class WordsReply(BaseModel):
+    """The answer to `POST /generate`."""
+
+    text: str
+
+
 class PassageReply(BaseModel):
     """The passage of the museum's article that a fact rests on: `GET /sources/{id}`."""
 

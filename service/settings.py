@@ -67,7 +67,8 @@ class Settings(BaseSettings):
     kiosk_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     """Keys of the museum's own kiosks, which no rate limit binds."""
     operator_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
-    """Keys that may read `/metrics`. Without any, it is open on this machine and closed elsewhere."""
+    """Keys that may read `/metrics` and ask the bare model (`/tokenize`, `/generate`). Without any, `/metrics` is open
+    on this machine and closed elsewhere, and the bare model is closed everywhere."""
     allow_anonymous: bool = False
     """Listen on an address that others reach although there are no `DOCENT_API_KEYS`."""
     rate_limit: str = "60/minute"

@@ -77,6 +77,14 @@ class VllmEngine:
     def alive(self) -> bool:
         return self._llm is not None and not self._llm.errored
 
+    def prompt_ids(self, conversation: Sequence[Message], sampling: Sampling) -> list[int]:
+        if self._llm is None:
+            raise EngineGone("vLLM is not loaded")
+        try:
+            return render_within(self._tokenizer, list(conversation), self.context_tokens - sampling.max_tokens)
+        except PromptTooLong as error:
+            raise EngineError(str(error)) from error
+
     def count_tokens(self, text: str) -> int:
         if self._tokenizer is None:
             return len(text.split())
@@ -89,11 +97,7 @@ class VllmEngine:
 
         if self._llm is None:
             raise EngineGone("vLLM is not loaded")
-        try:
-            ids = render_within(self._tokenizer, list(conversation), self.context_tokens - sampling.max_tokens)
-        except PromptTooLong as error:
-            raise EngineError(str(error)) from error
-        prompt = TokensPrompt(prompt_token_ids=ids)
+        prompt = TokensPrompt(prompt_token_ids=self.prompt_ids(conversation, sampling))
         parameters = SamplingParams(
             max_tokens=sampling.max_tokens,
             temperature=sampling.temperature,

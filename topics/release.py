@@ -157,12 +157,17 @@ def promote(topic: Topic, name: str, root: Path = ROOT) -> Path:
     folder = find_release(topic, name, root)
     if folder.parent != (root / topic.id).resolve():
         raise ReleaseError(f"{folder}: not one of the topic's releases; copy it into {root / topic.id} first")
-    parity = check_release(topic, folder).scores.get("parity", {})
-    if parity and parity["same"] + parity["excused"] < parity["prompts"]:
-        raise ReleaseError(
-            f"{folder}: its weights do not answer as its adapter did ({parity['same'] + parity['excused']} of "
-            f"{parity['prompts']} prompts); such a release is never served, run {make_command(topic.id)}"
-        )
+    scores = check_release(topic, folder).scores
+    for check, fault in (
+        ("parity", "its weights do not answer as its adapter did"),
+        ("served", "the service does not answer as its weights do"),
+    ):
+        found = scores.get(check, {})
+        if "prompts" in found and (alike := found["same"] + found["excused"]) < found["prompts"]:
+            raise ReleaseError(
+                f"{folder}: {fault} ({alike} of {found['prompts']} prompts); such a release is never served, run "
+                f"{make_command(topic.id)}"
+            )
     make_live(folder)
     return folder
 

@@ -1,4 +1,4 @@
-"""python -m training run | release | releases | promote | rollback | compare | ship | gate | publish | mini
+"""python -m training run | prompts | release | releases | promote | rollback | compare | ship | gate | publish | mini
 
 python -m training run --topic ho_chi_minh --recipe museum_mini --out runs/try
 python -m training run --recipe mrpc_prefix --out runs/mrpc        (a study, with data of its own)
@@ -9,6 +9,7 @@ python -m training compare runs/try runs/other        (side by side, as one HTML
 from __future__ import annotations
 
 import argparse
+import functools
 import logging
 import os
 import shutil
@@ -97,6 +98,28 @@ def _compare(args: argparse.Namespace) -> None:
     print(f"{out}: ≈ marks a difference from the first that lies within chance")
 
 
+def _prompts(args: argparse.Namespace) -> None:
+    from training import prompts
+
+    recipe = _recipe(args)
+    base = args.base or recipe.base
+    tokenizer = prompts.rival_tokenizer(base, chat=bool(args.topic))
+    if args.topic:
+        from topics.topic import load_topic
+
+        topic = load_topic(args.topic)
+        task = prompts.prompt_museum(topic, topic.rows(), recipe, tokenizer, questions=args.questions)
+    else:
+        task = prompts.prompt_study(recipe, tokenizer, questions=args.questions)
+    others = [way for folder in args.beside for way in prompts.beside(task, folder)]
+    ways = prompts.ask_all_ways(task, prompts.load_rival(base, args.device), tokenizer, args.k)
+    rows = prompts.write_prompts(task, base, ways, others, args.out)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print(f"{args.out / 'prompts.html'}: the same, to read")
+
+
 def _release(args: argparse.Namespace) -> None:
     from topics.release import is_live
     from topics.topic import load_topic
@@ -135,7 +158,11 @@ def _release(args: argparse.Namespace) -> None:
             result = one(recipe, out)
     if not result:
         return  # one of several processes, and not the first
-    release(topic, recipe, RunFolder(out), rows, result)
+    from training.served import serving
+
+    # The adapter that ships with Docent was tried when it was made, and a first start must not wait for it again.
+    serve = None if shipped else functools.partial(serving, environ=os.environ)
+    release(topic, recipe, RunFolder(out), rows, result, serve=serve)
 
 
 def _releases(args: argparse.Namespace) -> None:
@@ -225,8 +252,22 @@ def _mini(args: argparse.Namespace) -> None:
 
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of runs; write 1 or more")
+        raise argparse.ArgumentTypeError(f"{text!r} is no count; write 1 or more")
     return int(text)
+
+
+def _span(text: str) -> list[int]:
+    first, _, last = text.partition("-")
+    if not first.isdecimal() or not (last or first).isdecimal() or int(last or first) < int(first):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of examples; write one, such as 3, or a range: 0-5")
+    return list(range(int(first), int(last or first) + 1))
+
+
+_PROMPTS = """the base as it is, asked without examples and with k of them, chosen three ways: a rival of every adapter
+
+python -m training prompts --topic ho_chi_minh --k 0-5 --beside runs/try --out runs/prompts
+python -m training prompts --recipe classical_chinese_qlora --base DIR_OR_ID --k 1-5 --out runs/classical_prompts
+"""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -257,6 +298,25 @@ def _parser() -> argparse.ArgumentParser:
         help="keep what is in --out: a finished run is left alone, a killed study goes on from its last checkpoint",
     )
     run.set_defaults(call=_run)
+    prompts = commands.add_parser(
+        "prompts",
+        help="the base as it is, asked with k examples: a rival of training",
+        description=_PROMPTS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    prompts.add_argument("--topic", help="name or folder of a topic; without it, --recipe is a study's, with own data")
+    prompts.add_argument("--recipe", default="museum_mini", help="name or path of a recipe (default: museum_mini)")
+    prompts.add_argument("--base", help="hub id or folder of any base model, instead of the recipe's")
+    prompts.add_argument("--k", type=_span, default="0-5", help="how many examples: 3, or a range (default: 0-5)")
+    prompts.add_argument(
+        "--questions",
+        type=_count,
+        help="of each held-out set (default: the recipe's evaluate.base_questions, a study's all)",
+    )
+    prompts.add_argument("--beside", nargs="*", type=Path, default=[], metavar="RUN", help="runs to put in the table")
+    prompts.add_argument("--device", choices=("auto", "cpu"), default="auto")
+    prompts.add_argument("--out", required=True, type=Path, help="run folder for prompts.json and prompts.html")
+    prompts.set_defaults(call=_prompts, epochs=None)
     release = commands.add_parser(
         "release", parents=[topic, common, seeds], help="a run, then a release that goes live unless it is worse"
     )
@@ -313,6 +373,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     warnings.filterwarnings("ignore", category=FutureWarning)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     # It warns on every import that a faster kernel for four bits could be fetched from the hub.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     from training.errors import TrainingError

@@ -32,8 +32,10 @@ _FIGURES = {
     "bleu": "BLEU",
     "chrf": "chrF",
     "perplexity": "perplexity",
+    "recited": "recited from training",
+    "repetition": "said twice",
 }
-_METRICS = ("reworded.key_fact", "trained.key_fact", "accuracy", "bleu", "perplexity")
+_METRICS = ("reworded.key_fact", "trained.key_fact", "accuracy", "perplexity")
 """The first of these that every trial has is the one that is plotted."""
 
 

@@ -44,6 +44,11 @@ class Row(NamedTuple):
     def lang(self) -> str:
         return str(self.fields.get("lang") or "")
 
+    def learned(self) -> list[str]:
+        """The texts that a model learns to say."""
+        turns = [str(turn["content"]) for turn in self.fields.get("messages", []) if turn["role"] == "assistant"]
+        return turns + [str(self.fields[key]) for key in ("text", "answer") if key in self.fields]
+
 
 @dataclass(frozen=True)
 class Corpus:
@@ -145,7 +150,7 @@ class Encoded:
     """`input_ids`, `attention_mask`, `labels`."""
     langs: list[str]
     cut: int
-    """Rows longer than `data.max_length`, which lost what was over. Their answers do not end, so no end is learned."""
+    """Rows longer than `data.max_length`, which lost what was over; what is left of them ends with an end."""
 
 
 def encode(rows: Sequence[Row], tokenizer: Any, recipe: Recipe, labels: Sequence[str] = ()) -> Encoded:
@@ -160,7 +165,9 @@ def encode(rows: Sequence[Row], tokenizer: Any, recipe: Recipe, labels: Sequence
             example, was_cut = _continued(row, tokenizer, recipe.data)
         learned = example["labels"][1:] if recipe.task == "causal" else example["labels"]
         if recipe.task != "classification" and all(label == _MASKED for label in learned):
-            raise DataError(f"{row.where}: nothing of this row would be learned; give it an answer, or delete it")
+            behind = f"its answer begins behind data.max_length = {recipe.data.max_length}; raise that"
+            advice = behind if was_cut else "give it an answer"
+            raise DataError(f"{row.where}: nothing of this row would be learned; {advice}, or delete it")
         examples.append(example)
         cut += was_cut
     if cut:
@@ -187,7 +194,9 @@ def _translated(row: Row, tokenizer: Any, data: Data) -> tuple[dict[str, Any], b
     read = tokenizer(data.template.replace("{prompt}", prompt) if data.template else prompt)["input_ids"]
     written = _ended(tokenizer(text_target=str(row.fields["answer"]), add_special_tokens=False)["input_ids"], tokenizer)
     cut = max(len(read), len(written)) > data.max_length
-    read, written = read[: data.max_length], written[: data.max_length]
+    read, written = (
+        _ended(ids[: data.max_length - 1], tokenizer) if len(ids) > data.max_length else ids for ids in (read, written)
+    )
     return {"input_ids": read, "attention_mask": [1] * len(read), "labels": written}, cut
 
 
@@ -204,8 +213,22 @@ def _continued(row: Row, tokenizer: Any, data: Data) -> tuple[dict[str, Any], bo
         # The end of a prompt says what is asked: a long one loses its beginning, and the answer keeps its own.
         spare = min(len(ids) - data.max_length, labels.count(_MASKED) - 1)
         ids, labels = ids[spare:], labels[spare:]
-    ids, labels = ids[: data.max_length], labels[: data.max_length]
+    if len(ids) > data.max_length:
+        ids, labels = _shortened(ids, labels, data, tokenizer)
     return {"input_ids": ids, "attention_mask": [1] * len(ids), "labels": labels}, cut
+
+
+def _shortened(ids: list[int], labels: list[int], data: Data, tokenizer: Any) -> tuple[list[int], list[int]]:
+    """As many tokens as may be, the last one an end that is learned: a guide that has not learned to end never does."""
+    labels = labels[: data.max_length - 1]
+    while labels and labels[-1] == _MASKED:
+        labels = labels[:-1]  # a turn whose answer is no longer there
+    if not labels:
+        return ids[: data.max_length], [_MASKED] * data.max_length
+    ids = ids[: len(labels)]
+    # Many chat templates put a line break behind the end of a turn.
+    ended = data.kind == "conversation" and tokenizer.eos_token_id in labels[_last_answer(labels) :]
+    return (ids, labels) if ended else ([*ids, tokenizer.eos_token_id], [*labels, tokenizer.eos_token_id])
 
 
 def _answered(row: Row, tokenizer: Any, data: Data) -> tuple[list[int], list[int]]:

@@ -6,7 +6,8 @@ TrainingError
 ├── DataError        what there is to learn from cannot be used
 ├── DivergedError    the loss is no number any more
 ├── StorageError     a checkpoint could not be written
-└── ParityError      the merged model does not answer as the adapter did
+├── ParityError      the merged model does not answer as the adapter did
+└── ServedError      a candidate could not be served, so nobody knows how it answers
 """
 
 
@@ -36,3 +37,7 @@ class StorageError(TrainingError):
 
 class ParityError(TrainingError):
     """The merged model does not answer as the adapter did."""
+
+
+class ServedError(TrainingError):
+    """A candidate could not be served."""

@@ -42,7 +42,11 @@ def bleu_and_chrf(said: Sequence[str], wanted: Sequence[str]) -> dict[str, Any]:
     """
     figures: dict[str, Any] = {}
     for name, metric in (("bleu", sacrebleu.BLEU(tokenize="zh")), ("chrf", sacrebleu.CHRF())):
-        score = metric.corpus_score(list(said), [list(wanted)], n_bootstrap=_RESAMPLES)
+        try:
+            score = metric.corpus_score(list(said), [list(wanted)], n_bootstrap=_RESAMPLES)
+        except TypeError:
+            # Where some resamples score exactly 0, sacrebleu mixes two kinds of numbers and cannot average them.
+            score = metric.corpus_score(list(said), [list(wanted)])
         stated = json.loads(score.format(signature=metric.get_signature().format(), is_json=True))
         middle, half = stated.get("confidence_mean", score.score), stated.get("confidence_var", 0.0)
         figures[name] = round(score.score, 2)

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
+from accelerate.utils import parse_flag_from_env
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
@@ -40,8 +41,13 @@ def for_machine(recipe: Recipe, device: str) -> Recipe:
     """The recipe as this machine can run it.
 
     With `device` "cpu" what needs a GPU in precision and optimizer is replaced, and said. Raises RecipeError where
-    there is no GPU and the recipe was made for one.
+    there is no GPU and the recipe was made for one, or where accelerate would divide the model itself.
     """
+    if parse_flag_from_env("ACCELERATE_USE_FSDP"):
+        raise RecipeError(
+            "accelerate launch --use_fsdp: a model in shards can be neither measured nor saved here, and without GPUs "
+            "each process would train alone; leave --use_fsdp out, and the processes share each batch"
+        )
     if device != "cpu" and torch.cuda.is_available():
         return recipe
     train = recipe.train
@@ -100,9 +106,6 @@ class _Loop(Trainer):
         return self.lr_scheduler
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        if self.is_fsdp_enabled:
-            super().save_model(output_dir, _internal_call)
-            return
         trained = {n: p.detach().cpu().contiguous() for n, p in self.model.named_parameters() if p.requires_grad}
         if broken := next((name for name, p in trained.items() if not torch.isfinite(p).all()), None):
             raise DivergedError(f"the weights of {broken} are no numbers after step {self.state.global_step}")
@@ -112,15 +115,9 @@ class _Loop(Trainer):
             save_file(trained, folder / _TRAINED)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        if self.is_fsdp_enabled:
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
-            return
         self.model.load_state_dict(load_file(Path(resume_from_checkpoint) / _TRAINED), strict=False)
 
     def _load_best_model(self) -> None:
-        if self.is_fsdp_enabled:
-            super()._load_best_model()
-            return
         self._load_from_checkpoint(self.state.best_model_checkpoint)
 
 

@@ -67,6 +67,8 @@ def judge(
     parity = result["parity"]
     if parity["same"] + parity["excused"] < parity["prompts"]:
         return Judgement(False, _no_parity(topic, name, parity), None)
+    if why := _not_as_served(topic, name, result.get("served")):
+        return Judgement(False, why, None)
     try:
         live = find_release(topic, root=root)
     except ReleaseError:
@@ -159,6 +161,26 @@ def _no_parity(topic: Topic, name: str, parity: dict[str, Any]) -> str:
         f"Its merged weights answer only {parity['same'] + parity['excused']} of {parity['prompts']} prompts as the "
         f"adapter does, so it is kept as releases/{topic.id}/{name} and never served. Train again, and report this "
         "with the run folder if it happens twice."
+    )
+
+
+def _not_as_served(topic: Topic, name: str, served: dict[str, Any] | None) -> str:
+    """Why a candidate that was tried as a service may not go live; empty where it may, or was not tried."""
+    if not served:
+        return ""
+    if "fault" in served:
+        return (
+            f"It could not be tried as visitors would ask it: {served['fault']}. It is kept as releases/{topic.id}/"
+            f"{name} and not served: mend that and train again, or serve it untried with `make promote "
+            f"TOPIC={topic.id} RELEASE={name}`."
+        )
+    right = served["same"] + served["excused"]
+    if served["read"] == right == served["prompts"]:
+        return ""
+    return (
+        f"The service reads {served['read']} of {served['prompts']} prompts as training does and answers {right} of "
+        f"them as the merged weights do, so it is kept as releases/{topic.id}/{name} and never served. Its report.html "
+        "lists what differs: look there, and report it with the run folder."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.metadata
 import json
 import logging
@@ -9,10 +10,12 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import torch
 
 from gatekeeper.fitting import fit_gate
 from gatekeeper.second import Encoder
@@ -23,12 +26,15 @@ from topics.prompt import fingerprint
 from topics.questions import Row, dataset_hash
 from topics.release import ROOT, Manifest, check_release, find_release, make_live, write_manifest
 from topics.topic import Topic
+from training import model as models
 from training.config import Recipe
-from training.errors import TrainingError
+from training.dataset import split
+from training.errors import ServedError, TrainingError
 from training.model import revision
+from training.parity import Speaks, compare_served, parity_sample
 from training.promotion import Judgement, judge
 from training.report import write_report
-from training.run import RunFolder, check_questions, dataset_of, report_title
+from training.run import RunFolder, check_questions, dataset_of, report_title, write_figures
 
 log = logging.getLogger(__name__)
 _LEAST_RIGHT = 0.5
@@ -81,42 +87,85 @@ class Made(NamedTuple):
     judgement: Judgement
 
 
+Serve = Callable[[Topic, Path, Path], AbstractContextManager[Speaks]]
+"""Starts a service of a release, with a log: `training.served.serving`."""
+
+
 def release(
-    topic: Topic, recipe: Recipe, run: RunFolder, rows: list[Row], result: dict[str, Any], root: Path = ROOT
+    topic: Topic,
+    recipe: Recipe,
+    run: RunFolder,
+    rows: list[Row],
+    result: dict[str, Any],
+    root: Path = ROOT,
+    *,
+    serve: Serve | None = None,
 ) -> Made:
-    """Makes a release of a finished run. Points `live` at it unless it is worse than the one that is live."""
+    """Makes a release of a finished run. Points `live` at it unless it is worse than the one that is live.
+
+    With `serve` it is tried as a service first, and must read and answer there as it does here.
+    """
     name = new_name(root / topic.id)
     told = [unheld(r) for r in rows] if result["everything"] else rows
     with building(topic, name, root) as folder:
         shutil.copytree(run.weights, folder / "weights")
         learned = write_knowledge(topic, told, folder)
+        manifest = Manifest(
+            release=name,
+            topic=topic.id,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            base=result["base"],
+            dataset_hash=result["dataset_hash"],
+            prompt_fingerprint=fingerprint(topic),
+            answering=recipe.answering,
+            includes_held=result["everything"],
+            recipe=json.loads(recipe.model_dump_json()),
+            scores={**without_answers(result["scores"]), **learned, "parity": result["parity"]},
+            libraries={library: importlib.metadata.version(library) for library in _LIBRARIES},
+            commit=_commit(),
+        )
+        if serve:
+            # The service wants a manifest; nobody finds the folder by it before it has its name.
+            write_manifest(folder, manifest)
+            result = {**result, "served": try_served(topic, recipe, run, rows, result, folder, serve)}
+            write_figures(topic, run, result)
         judgement = judge(topic, recipe, rows, result, folder, name=name, root=root)
         judged = judgement.as_dict()
         write_report(folder / "report.html", run.path, title=report_title(topic), judged=judged)
-        write_manifest(
-            folder,
-            Manifest(
-                release=name,
-                topic=topic.id,
-                created=datetime.now(UTC).isoformat(timespec="seconds"),
-                base=result["base"],
-                dataset_hash=result["dataset_hash"],
-                prompt_fingerprint=fingerprint(topic),
-                answering=recipe.answering,
-                includes_held=result["everything"],
-                recipe=json.loads(recipe.model_dump_json()),
-                scores={**without_answers(result["scores"]), **learned, "parity": result["parity"]},
-                judged=judged,
-                libraries={library: importlib.metadata.version(library) for library in _LIBRARIES},
-                commit=_commit(),
-            ),
-        )
+        scores = {**manifest.scores, **({"served": result["served"]} if serve else {})}
+        write_manifest(folder, manifest.model_copy(update={"scores": scores, "judged": judged}))
     made = root / topic.id / name
     if judgement.promote:
         make_live(made)
     level = logging.INFO if judgement.promote and judgement.against else logging.WARNING
     log.log(level, "release %s %s. %s", made, "is live" if judgement.promote else "is NOT live", judgement.why)
     return Made(made, judgement)
+
+
+def try_served(
+    topic: Topic, recipe: Recipe, run: RunFolder, rows: list[Row], result: dict[str, Any], folder: Path, serve: Serve
+) -> dict[str, Any]:
+    """How the service of the release in `folder` reads and answers the prompts of the run's own parity check.
+
+    What kept it from being served at all stands under `fault`.
+    """
+    sets = split(topic, rows, recipe.data, seed=recipe.train.seed, everything=result["everything"])
+    asked = parity_sample(sets, recipe.evaluate.parity_prompts, seed=recipe.train.seed)
+    gc.collect()
+    torch.cuda.empty_cache()  # the engine asks for nearly all that a GPU has
+    log.info("starting a service of the candidate, to see that it answers there as it does here")
+    weights = str(folder / "weights")
+    try:
+        with serve(topic, folder, run.served_log) as service:
+            merged, tokenizer = models.load_base(weights, torch.bfloat16).eval(), models.load_tokenizer(weights)
+            found = compare_served(merged, tokenizer, topic, asked, service, epsilon=recipe.evaluate.parity_epsilon)
+    except ServedError as error:
+        return {"fault": str(error)}
+    log.info(
+        "as served: %d of %d prompts are read alike, %d answered with the same words, %d differ only at a near-tie",
+        found.read, found.prompts, found.same, found.excused,
+    )  # fmt: skip
+    return found.as_dict()
 
 
 def without_answers(scores: dict[str, Any]) -> dict[str, Any]:

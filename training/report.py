@@ -48,7 +48,8 @@ def write_report(path: Path, run: Path, *, title: str, judged: Mapping[str, Any]
     for name, label in _SETS.items():
         if name in measured:
             parts.append(folded(label.capitalize(), _answers(name, scores), unfolded=name == shown))
-    facts = {k.replace("_", " "): v for k, v in result.items() if k != "scores"}
+    parts += [heading("Does it answer alike everywhere?"), *_alike(result)]
+    facts = {k.replace("_", " "): v for k, v in result.items() if k not in ("scores", "parity", "served")}
     parts += [heading("Made of"), table(("", ""), [(k, _plain(v)) for k, v in facts.items()])]
     write_page(path, title, parts)
 
@@ -88,6 +89,27 @@ def _judgement(judged: Mapping[str, Any]) -> list[str]:
         asked = "in words new to both" if judged["asked"] == "held-out" else "in words taught to both"
         parts.append(f"Candidate and live release {live} were asked the same questions, {asked}.")
         parts.append(table(("share of", "n", "candidate", "live", "difference, 95 %", ""), rows))
+    return parts
+
+
+def _alike(result: Mapping[str, Any]) -> list[str]:
+    """Adapter, merged weights and service, on the same prompts."""
+    if not (parity := result.get("parity")):
+        return ["There is nothing to compare: nothing was trained."]
+    rows = [("merged weights beside the adapter", parity["prompts"], "", parity["same"], parity["excused"])]
+    served = result.get("served") or {}
+    if "prompts" in served:
+        rows.append(("service beside the merged weights", *(served[k] for k in ("prompts", "read", "same", "excused"))))
+    parts: list[str] = [table(("", "prompts", "read alike", "answered alike", "differ at a near-tie"), rows)]
+    if "fault" in served:
+        parts.append(said(f"It was not tried as a service: {served['fault']}.", bad=True))
+    elif not served:
+        parts.append("It was not tried as a service; `make train-adapter` does.")
+    if drift := served.get("drift"):
+        what = [
+            (d["question"], d["merged"], d["served"], "the prompt" if d["gap"] is None else d["gap"]) for d in drift
+        ]
+        parts.append(table(("question", "merged weights", "service", "apart by (logits)"), what))
     return parts
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import random
 import shutil
 import time
 from dataclasses import dataclass
@@ -16,7 +15,6 @@ import torch
 
 from topics.errors import TopicError
 from topics.lint import lint
-from topics.prompt import messages, render
 from topics.questions import Row, dataset_hash, read_off_topic
 from topics.topic import HERE as TOPICS
 from topics.topic import Topic
@@ -27,7 +25,7 @@ from training.errors import ParityError
 from training.evaluate import evaluate
 from training.finetune import finetune, for_machine, processes_for
 from training.generate import forced, perplexity
-from training.parity import compare
+from training.parity import compare, parity_sample, rendered
 from training.report import write_report
 
 log = logging.getLogger(__name__)
@@ -54,6 +52,10 @@ class RunFolder:
     @property
     def result(self) -> Path:
         return self.path / "eval.json"
+
+    @property
+    def served_log(self) -> Path:
+        return self.path / "served.log"
 
     @property
     def report(self) -> Path:
@@ -188,12 +190,12 @@ def prove(
     tokenizer = models.load_tokenizer(base)
     adapted, how = _merge(topic, recipe, base, folder, tokenizer, sets)
     merged = models.load_base(str(folder.weights), torch.bfloat16).eval()
-    sample = random.Random(recipe.train.seed).sample(sets.train, min(recipe.evaluate.parity_prompts, len(sets.train)))
+    sample = parity_sample(sets, recipe.evaluate.parity_prompts, seed=recipe.train.seed)
     parity = compare(
         adapted,
         merged,
         tokenizer,
-        [render(tokenizer, messages(topic, a.question)) for a in sample],
+        rendered(tokenizer, topic, sample),
         max_tokens=topic.generation.max_tokens,
         epsilon=recipe.evaluate.parity_epsilon,
     )
@@ -250,6 +252,11 @@ def _fresh(out: Path) -> None:
 def write_result(topic: Topic, recipe: Recipe, folder: RunFolder, result: dict[str, Any]) -> None:
     """Writes `recipe.json`, `eval.json` and `report.html`."""
     (folder.path / "recipe.json").write_text(recipe.model_dump_json(indent=1), encoding="utf-8")
+    write_figures(topic, folder, result)
+
+
+def write_figures(topic: Topic, folder: RunFolder, result: dict[str, Any]) -> None:
+    """Writes `eval.json` and `report.html`."""
     folder.result.write_text(json.dumps(result, indent=1, ensure_ascii=False), encoding="utf-8")
     write_report(folder.report, folder.path, title=report_title(topic))
 

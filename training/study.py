@@ -23,13 +23,17 @@ from training import plots
 from training.config import LORA_KINDS, QUANTISED, UNMERGEABLE, Recipe
 from training.corpus import Corpus, Encoded, encode, prompt_ids, read_corpus
 from training.errors import BaseError, RecipeError
+from training.figures import Recited, bleu_and_chrf, repetition, words
 from training.finetune import finetune, for_machine, processes_for
 from training.learning import stops, verdict
 from training.progress import read_progress
 from training.run import RunFolder
 
 log = logging.getLogger(__name__)
-_SHOWN = 6
+_SHOWN = 30
+"""Most test rows that are answered freely, by base and tuned model alike."""
+_LONGEST = 32
+"""Tokens of such an answer; what was wanted is compared as far."""
 _BATCH = 8
 
 
@@ -172,11 +176,12 @@ def _collator(recipe: Recipe, tokenizer: Any, model: Any = None) -> Any:
 
 
 class _Measure:
-    """Scores on the test rows: loss and perplexity, also by language; accuracy and F1; a few answers."""
+    """Scores on the test rows: loss, perplexity by language, what is said freely; or accuracy and F1."""
 
     def __init__(self, recipe: Recipe, tokenizer: Any, corpus: Corpus, test: Encoded, device: torch.device) -> None:
         self.recipe, self.tokenizer, self.corpus, self.test, self.device = recipe, tokenizer, corpus, test, device
         self.collate = _collator(recipe, tokenizer)
+        self.recited = Recited(text for row in corpus.train for text in row.learned())
 
     def __call__(self, model: Any) -> dict[str, Any]:
         self._place(model).eval()
@@ -189,12 +194,24 @@ class _Measure:
             for lang in sorted(set(self.test.langs))
         }
         loss = self.loss(model)
+        examples = self._answers(model)
+        said, wanted = [e["said"] for e in examples], [self._first(e["wanted"]) for e in examples]
         return {
             "loss": round(loss, 6),
             "perplexity": round(math.exp(min(loss, 50)), 3),
             "perplexity_by_lang": {lang: round(math.exp(min(n, 50)), 3) for lang, n in by_lang.items()},
-            "examples": self._answers(model),
+            **bleu_and_chrf(said, wanted),
+            "recited": round(self.recited.share(said), 4),
+            "repetition": round(repetition(said), 4),
+            "words": round(sum(map(words, said)) / len(said), 1),
+            "words_wanted": round(sum(map(words, wanted)) / len(wanted), 1),
+            "examples": examples,
         }
+
+    def again(self, model: Any) -> dict[str, Any]:
+        """What shows that a saved model is the one that was measured."""
+        self._place(model).eval()
+        return self._classified(model) if self.recipe.task == "classification" else {"loss": round(self.loss(model), 6)}
 
     def loss(self, model: Any, examples: Sequence[dict[str, Any]] | None = None) -> float:
         """Mean loss of a learned token on the test rows, each token counting once."""
@@ -233,9 +250,10 @@ class _Measure:
         }
 
     def _answers(self, model: Any) -> list[dict[str, str]]:
-        """Greedy answers to the first few test rows, for reading."""
+        """Greedy answers to the first test rows; a text is continued from its middle."""
         shown = []
-        for row, example in list(zip(self.corpus.test, self.test.examples, strict=True))[:_SHOWN]:
+        count = min(_SHOWN, self.recipe.evaluate.questions)
+        for row, example in list(zip(self.corpus.test, self.test.examples, strict=True))[:count]:
             if self.recipe.task == "seq2seq":
                 ids, wanted = example["input_ids"], str(row.fields["answer"])
             elif "prompt" in row.fields:
@@ -256,13 +274,18 @@ class _Measure:
             )
         return shown
 
+    def _first(self, text: str) -> str:
+        """As much of a text as an answer may be long."""
+        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"][:_LONGEST]
+        return str(self.tokenizer.decode(ids, skip_special_tokens=True)).strip()
+
     def _said(self, model: Any, ids: list[int]) -> str:
         asked = torch.tensor([ids], device=self.device)
         with torch.no_grad():
             out = model.generate(
                 input_ids=asked,
                 attention_mask=torch.ones_like(asked),
-                max_new_tokens=32,
+                max_new_tokens=_LONGEST,
                 do_sample=False,
                 pad_token_id=self.tokenizer.pad_token_id,
                 eos_token_id=self.tokenizer.eos_token_id,
@@ -283,9 +306,9 @@ def _save(
         model.save_pretrained(folder.weights)
         tokenizer.save_pretrained(folder.weights)
         again = models.load_base(str(folder.weights), torch.float32, task=recipe.task, labels=labels).eval()
-        return {"reloaded": measure(again), "merged": None}
+        return {"reloaded": measure.again(again), "merged": None}
     models.save_adapter(model, base, folder.adapter, torch.float32)
-    again = measure(models.reload(recipe, base, folder.adapter, device=device, labels=labels))
+    again = measure.again(models.reload(recipe, base, folder.adapter, device=device, labels=labels))
     tokenizer.save_pretrained(folder.adapter)
     if recipe.method in UNMERGEABLE:
         return {"reloaded": again, "merged": None}
@@ -295,20 +318,23 @@ def _save(
     else:
         models.merge(base, folder.adapter, folder.weights, tokenizer, task=recipe.task, labels=labels)
         whole = models.load_base(str(folder.weights), torch.bfloat16, task=recipe.task, labels=labels).eval()
-        merged = {"kept": models.ORIGINAL, "held_out_loss": {models.ORIGINAL: measure(whole)["loss"]}}
+        merged = {"kept": models.ORIGINAL, "held_out_loss": {models.ORIGINAL: measure.again(whole)["loss"]}}
     return {"reloaded": again, "merged": merged}
 
 
 def _report(folder: RunFolder, recipe: Recipe, result: dict[str, Any]) -> None:
     scores = result["scores"]
-    names = [k for k in next(iter(scores.values())) if k != "examples"]
+    names = [k for k in next(iter(scores.values())) if k != "examples" and not k.endswith("_interval")]
     parts: list[Any] = [f"{recipe.method} on {result['base']['name']}, in {result['seconds'] / 60:.1f} minutes."]
     if folder.progress.is_file():
         lines = read_progress(folder.progress)
         rows = [(f"{s.at:.2f}", s.step, f"{s.loss:.4f}", f"{s.validation:.4f}") for s in stops(lines)]
         parts += [heading("How it learned"), verdict(lines), plots.learning(lines)]
         parts += [table(("epoch", "step", "training loss", "validation loss"), rows)]
-    parts += [heading("On the test rows"), table(("", *scores), [(n, *(s[n] for s in scores.values())) for n in names])]
+    parts += [
+        heading("On the test rows"),
+        table(("", *scores), [(n, *(_figure(s, n) for s in scores.values())) for n in names]),
+    ]
     if examples := scores["base"].get("examples"):
         after = scores.get("tuned", scores["base"])["examples"]
         shown = [(b["question"], b["wanted"], b["said"], a["said"]) for b, a in zip(examples, after, strict=True)]
@@ -316,3 +342,8 @@ def _report(folder: RunFolder, recipe: Recipe, result: dict[str, Any]) -> None:
     made_of = {k: v for k, v in result.items() if k not in ("scores", "reloaded")}
     parts += [heading("Made of"), table(("", ""), made_of.items())]
     write_page(folder.report, f"{recipe.name}: training report", parts)
+
+
+def _figure(scores: dict[str, Any], name: str) -> str:
+    low, high = scores.get(f"{name}_interval", (None, None))
+    return f"{scores[name]}" if low is None else f"{scores[name]} ({low:.0f}–{high:.0f})"

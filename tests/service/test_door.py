@@ -72,6 +72,23 @@ async def test_metrics_are_the_operators(stand_in_release: Path) -> None:
         assert (await client.get("/metrics", headers=bearer("boss"))).status_code == 200
 
 
+async def test_the_bare_model_is_the_operators_and_never_without_a_key(stand_in_release: Path) -> None:
+    for route in ("/tokenize", "/generate"):
+        async with asked_from(stand_in_release, "127.0.0.1") as client:
+            assert (await client.post(route, json=QUESTION)).status_code == 401, "a proxy is on this machine as well"
+        engine = ScriptedEngine()
+        async with asked_from(stand_in_release, "::1", engine, operator_keys="boss", api_keys="guest") as client:
+            assert (await client.post(route, json=QUESTION, headers=bearer("guest"))).status_code == 401
+            assert (await client.post(route, json={"question": ""}, headers=bearer("boss"))).status_code == 422
+            while not engine.alive:
+                await asyncio.sleep(0.01)
+            reply = await client.post(route, json={"question": "Who won the league?"}, headers=bearer("boss"))
+            if route == "/generate":
+                assert reply.status_code == 200 and reply.json()["text"], "the gate has no say here"
+            else:
+                assert reply.status_code == 503 and "scripted engine reads words" in reply.json()["detail"]
+
+
 async def test_too_many_open_questions_get_a_503_at_once(stand_in_release: Path) -> None:
     engine = ScriptedEngine(word_s=0.2)
     async with asked_from(stand_in_release, "127.0.0.1", engine, open_questions=2) as client:

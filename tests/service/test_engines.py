@@ -48,6 +48,8 @@ async def test_the_battery(make_engine: Engine, lighthouse: Topic) -> None:
     conversation = messages(lighthouse, QUESTION)
     with pytest.raises(EngineGone):
         await _collect(engine, conversation)
+    with pytest.raises(EngineGone):
+        engine.prompt_ids(conversation, ANSWER)
     await engine.stop()
     await engine.start()
     try:
@@ -101,6 +103,8 @@ async def _a_long_past_is_cut_and_a_long_question_refused(engine: Engine, topic:
     past = [Turn("Who was the keeper before that one?", "Another keeper. " * 60)] * 9
     assert await _collect(engine, messages(topic, QUESTION, history=past))
     if not isinstance(engine, ScriptedEngine):
+        read = engine.prompt_ids(messages(topic, QUESTION, history=past), ANSWER)
+        assert len(engine.prompt_ids(messages(topic, QUESTION), ANSWER)) < len(read) <= 964
         with pytest.raises(EngineError, match="there is room for 964"):
             await _collect(engine, messages(topic, "How high? " * 1000))
 

@@ -70,6 +70,48 @@ def test_what_is_cut_is_counted_and_said(tiny: Tiny, caplog: pytest.LogCaptureFi
     assert tokenizer.decode(learned(made.examples[0])) == "Because.<end>"
 
 
+LONG = "The lamp burns at night. " * 40
+ASKED = {"role": "user", "content": "When?"}
+
+
+@pytest.mark.parametrize("base", ["llama", "llama-chat"])
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        ("text", {"text": LONG}),
+        ("instruction", {"prompt": "When?", "answer": LONG}),
+        ("instruction", {"prompt": LONG, "answer": LONG}),
+        ("conversation", {"messages": [ASKED, {"role": "assistant", "content": LONG}]}),
+        ("conversation", {"messages": [ASKED, {"role": "assistant", "content": "At night."}, {**ASKED, "content": LONG},
+                                       {"role": "assistant", "content": "By day."}]}),
+    ],
+)  # fmt: skip
+def test_a_row_that_is_cut_ends_all_the_same(base: str, kind: str, fields: dict[str, Any], tiny: Tiny) -> None:
+    tokenizer = load_tokenizer(tiny(base), chat=False)
+    made = encode([Row("here", fields)], tokenizer, recipe(kind))
+    [example] = made.examples
+    assert made.cut == 1 and len(example["input_ids"]) == len(example["labels"]) <= 64
+    # `<end>` closes what is learned; some chat templates put a line break behind it.
+    assert tokenizer.decode(learned(example)).rstrip().endswith("<end>")
+    assert learned(example).count(tokenizer.eos_token_id) == 1 and example["labels"][-1] != -100
+
+
+def test_a_translation_that_is_cut_ends_all_the_same(tiny: Tiny) -> None:
+    tokenizer = load_tokenizer(tiny("t5"), chat=False)
+    [example] = encode(
+        [Row("here", {"prompt": LONG, "answer": LONG})], tokenizer, recipe("pairs", "seq2seq")
+    ).examples  # fmt: skip
+    for ids in (example["input_ids"], example["labels"]):
+        assert len(ids) == 64 and ids[-1] == tokenizer.eos_token_id
+
+
+def test_an_answer_behind_the_longest_row_is_an_error(tiny: Tiny) -> None:
+    tokenizer = load_tokenizer(tiny("llama"), chat=False)
+    talk = [{"role": "user", "content": LONG}, {"role": "assistant", "content": "By day."}]
+    with pytest.raises(DataError, match="talk.jsonl:1: nothing .* begins behind data.max_length = 64; raise that"):
+        encode([Row("talk.jsonl:1", {"messages": talk})], tokenizer, recipe("conversation"))
+
+
 def test_a_row_of_which_nothing_is_learned_is_an_error(tiny: Tiny) -> None:
     tokenizer = load_tokenizer(tiny("llama"), chat=False)
     only_asked = Row("talk.jsonl:7", {"messages": [{"role": "user", "content": "Hello?"}]})

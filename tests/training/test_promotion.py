@@ -1,20 +1,26 @@
 """May a candidate go live? Against a real live release; and undoing it."""
 
+import contextlib
 import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.conftest import LIGHTHOUSE, MINI, ROOT, Finished
 from topics.release import ReleaseError, find_release, list_releases, live_name, make_live, promote, roll_back
 from topics.topic import Topic
+from training.dataset import Asked, split
+from training.errors import ServedError
+from training.model import load_base, load_tokenizer
+from training.parity import Speaks, compare_served, parity_sample, rendered
 from training.promotion import Measure
-from training.release import Made, release
+from training.release import Made, Serve, release
 from training.run import RunFolder
 
 Release = Callable[..., Made]
@@ -34,8 +40,11 @@ def make(
     # Fitting a gate takes seconds, and it is the same one every time.
     monkeypatch.setattr("training.release.write_knowledge", as_fitted_before)
 
-    def made(folder: Path = finished.folder, result: dict[str, Any] = finished.result) -> Made:
-        return release(lighthouse, finished.recipe, RunFolder(folder), lighthouse.rows(), result, root=tmp_path)
+    def made(
+        folder: Path = finished.folder, result: dict[str, Any] = finished.result, serve: Serve | None = None
+    ) -> Made:
+        run, rows = RunFolder(folder), lighthouse.rows()
+        return release(lighthouse, finished.recipe, run, rows, result, root=tmp_path, serve=serve)
 
     return made
 
@@ -107,6 +116,67 @@ def test_without_parity_nothing_goes_live(make: Release, finished: Finished, lig
     assert "17 of 20 prompts" in made.judgement.why
     with pytest.raises(ReleaseError, match="such a release is never served"):
         promote(lighthouse, made.folder.name, root=tmp_path)
+
+
+class Parrot:
+    """Stands for a service: reads as the tokenizer in the release does, and says one thing to everything."""
+
+    def __init__(self, topic: Topic, release: Path, *, deaf: bool = False) -> None:
+        self.topic, self.tokenizer, self.deaf = topic, load_tokenizer(str(release / "weights")), deaf
+
+    def prompt_ids(self, question: str, lang: str) -> list[int]:
+        [row] = [r for r in self.topic.rows() if r.lang == lang and question in r.wordings()]
+        asked = Asked(question, row, row.answer, lang, evidence=() if self.deaf else (row.answer,))
+        return rendered(self.tokenizer, self.topic, [asked])[0]
+
+    def says(self, question: str, lang: str) -> str:
+        return "Squawk."
+
+
+@pytest.mark.parametrize(
+    ("deaf", "said", "listed"),
+    [
+        (False, "20 of 20 prompts as training does and answers 0 of them", "Squawk."),
+        (True, "reads 0 of 20", "the prompt"),
+    ],
+)
+def test_what_the_service_answers_otherwise_is_never_served(
+    make: Release, finished: Finished, lighthouse: Topic, tmp_path: Path, deaf: bool, said: str, listed: str
+) -> None:
+    @contextlib.contextmanager
+    def serve(topic: Topic, folder: Path, log: Path) -> Iterator[Speaks]:
+        assert (folder / "manifest.json").is_file() and folder.name.startswith(".building")
+        yield Parrot(topic, folder, deaf=deaf)
+
+    made = make(shutil.copytree(finished.folder, tmp_path / "run"), serve=serve)
+    assert not made.judgement.promote and said in made.judgement.why
+    page = (made.folder / "report.html").read_text(encoding="utf-8")
+    assert "Does it answer alike everywhere?" in page and listed in page
+    with pytest.raises(ReleaseError, match="the service does not answer as its weights do .* never served"):
+        promote(lighthouse, made.folder.name, root=tmp_path)
+
+
+def test_a_candidate_that_cannot_be_tried_waits_for_the_curator(
+    make: Release, finished: Finished, lighthouse: Topic, tmp_path: Path
+) -> None:
+    def serve(topic: Topic, folder: Path, log: Path) -> Any:
+        raise ServedError("its engine cannot load these weights here")
+
+    made = make(shutil.copytree(finished.folder, tmp_path / "run"), serve=serve)
+    assert not made.judgement.promote and "its engine cannot load these weights here" in made.judgement.why
+    assert promote(lighthouse, made.folder.name, root=tmp_path) == made.folder
+
+
+def test_a_near_tie_is_found_at_the_first_token_that_differs(finished: Finished, lighthouse: Topic) -> None:
+    weights = str(finished.folder / "weights")
+    merged, tokenizer = load_base(weights, torch.bfloat16).eval(), load_tokenizer(weights)
+    [asked] = parity_sample(split(lighthouse, lighthouse.rows(), finished.recipe.data, seed=7), 1, seed=3)
+    service = Parrot(lighthouse, finished.folder)
+    for epsilon, excused in ((0.0, 0), (1e9, 1)):
+        found = compare_served(merged, tokenizer, lighthouse, [asked], service, epsilon=epsilon)
+        assert (found.read, found.same, found.excused) == (1, 0, excused) and found.holds == bool(excused)
+    [drift] = found.drift
+    assert drift.served == "Squawk." and drift.gap is not None and drift.gap > 0
 
 
 def test_a_live_release_that_cannot_be_served_holds_nothing_back(make: Release) -> None:

@@ -50,6 +50,7 @@ def small(name: str) -> Recipe:
         update={
             "data": recipe.data.model_copy(update=data),
             "train": recipe.train.model_copy(update={**steps, "warmup_steps": 2, "warmup_ratio": None, **made.train}),
+            "evaluate": recipe.evaluate.model_copy(update={"questions": 5}),
         }
     )
 
@@ -69,6 +70,9 @@ def test_a_study_learns_saves_reloads_and_merges(name: str, tiny: Callable[[str]
     tuned = result["scores"]["tuned"]
     assert tuned["loss"] < result["scores"]["base"]["loss"]
     assert result["reloaded"]["loss"] == pytest.approx(tuned["loss"], abs=2e-3)
+    if recipe.task != "classification":
+        assert {"bleu_interval", "chrf_interval", "recited", "repetition", "words", "perplexity"} <= tuned.keys()
+        assert len(tuned["examples"]) == len(result["scores"]["base"]["examples"]) == 5
     files = {f.name for f in out.iterdir()}
     assert {"recipe.json", "progress.jsonl", "eval.json", "report.html"} <= files and "checkpoints" not in files
     assert ("adapter" in files) == (recipe.method != "full")

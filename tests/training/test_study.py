@@ -209,6 +209,27 @@ def test_accumulated_batches_count_as_one(tiny: Tiny, tmp_path: Path) -> None:
     assert losses(tmp_path / "many") == pytest.approx(losses(tmp_path / "one"), abs=1e-3)
 
 
+def test_layers_computed_twice_give_the_losses_of_once(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import modeling_utils
+
+    twice = 0
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        nonlocal twice
+        twice += 1
+        return checkpoint(*args, **kwargs)
+
+    checkpoint = modeling_utils.checkpoint
+    monkeypatch.setattr(modeling_utils, "checkpoint", counted)
+    for name, saving in (("plain", False), ("saving", True)):
+        recipe = quotes(lora={"r": 4, "alpha": 8}, train={"epochs": 2, "gradient_checkpointing": saving})
+        study(recipe, tiny("llama"), tmp_path / name, device="cpu")
+    assert twice == 2 * 6  # layers, steps
+    assert losses(tmp_path / "saving") == pytest.approx(losses(tmp_path / "plain"), abs=1e-4)
+
+
 def test_freezing_trains_the_later_layers_alone(tiny: Tiny, tmp_path: Path) -> None:
     base = tiny("llama")
     study(_without_lora("freeze"), base, tmp_path, device="cpu")
@@ -262,6 +283,12 @@ def test_a_gpu_recipe_on_a_cpu_says_what_to_change(monkeypatch: pytest.MonkeyPat
     ready = for_machine(recipe, "cpu")
     assert (ready.train.precision, ready.train.optimizer, ready.method) == ("fp32", "adamw", "qlora")
     assert ready.train.model_copy(update={"precision": "fp16", "optimizer": "paged_adamw_8bit"}) == recipe.train
+
+
+def test_a_model_in_shards_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(RecipeError, match="leave --use_fsdp out, and the processes share each batch"):
+        for_machine(quotes(), "cpu")
 
 
 def test_bases_that_do_not_fit_say_what_there_is(tiny: Tiny, tmp_path: Path) -> None:
