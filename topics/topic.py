@@ -66,6 +66,12 @@ class Topic(BaseModel):
     """Codes such as `en`, `vi`; the first is the museum's own."""
     aliases: tuple[str, ...] = ()
     """Other names of the subject that visitors use; spelling and accents do not matter."""
+    names: tuple[str, ...] = ()
+    """Names in scripts without capital letters: the fact check looks for these in answers, and for capitals elsewhere."""
+    everywhere: tuple[str, ...] = ()
+    """Names that any answer may use, such as the museum's own country: the fact check lets them pass."""
+    same: tuple[tuple[str, ...], ...] = ()
+    """Different names of one thing, `["Canton", "Guangzhou"]`: where a fact has one of them, an answer may have another."""
     persona: str = _PERSONA
     """The first sentence the model reads. Changing it means training again."""
     suggestions: tuple[str, ...] = ()
@@ -135,6 +141,11 @@ def _default_texts(language: str) -> dict[str, str]:
 
 def _visit_texts(language: str) -> dict[str, str]:
     return dict(_texts_file(language)["visit"])
+
+
+def reading(language: str) -> dict[str, Any]:
+    """How a language writes months and numbers: `[reading]` of its texts."""
+    return dict(_texts_file(language)["reading"])
 
 
 def find_topic(name_or_path: str | Path) -> Path:
