@@ -47,7 +47,9 @@ class FactCheck:
         self._translations: dict[str, list[Row]] = {}
         for row in rows:
             self._translations.setdefault(row.id, []).append(row)
-        self._evidence = functools.lru_cache(maxsize=4096)(self._of_fact)
+        # A fact is read when it is first asked for: all of them would take seconds at every start.
+        self._evidence = functools.lru_cache(maxsize=None)(self._of_fact)
+        self._of_row = functools.lru_cache(maxsize=None)(_of_row)
         self._capitals = _capitals(rows)
         self._everywhere = _names(topic.everywhere)
         self._own = frozenset(_joined(name) for name in (*topic.title.values(), *topic.aliases))
@@ -102,21 +104,33 @@ class FactCheck:
 
     def _of_fact(self, fact: Row) -> _Evidence:
         rows = [fact, *(r for r in self._translations.get(fact.id, ()) if r.lang != fact.lang)]
-        each = [claims(f"{r.question}\n{r.answer}", r.lang) for r in rows]
-        together = Claims(*(frozenset().union(*kind) for kind in zip(*each, strict=True)))
-        texts = [f"{r.question}\n{r.answer}" for r in rows]
-        spelt = f" {comparable(' '.join(texts))} "
-        same = [(names, spellings) for forms, names, spellings in self._same if any(f in spelt for f in forms)]
+        each = [self._of_row(r) for r in rows]
+        spelt = "".join(f" {e.comparable} " for e in each)
+        same = [(names, texts) for forms, names, texts in self._same if any(form in spelt for form in forms)]
         told = {w for p in name_phrases(fact.answer, fact.lang, self._capitals) for w in self._others(p)}
         plain = {w.casefold() for w in _words(f"{fact.question} {fact.answer}")}
         return _Evidence(
-            together,
-            frozenset().union(*(_names([t], r.lang) for t, r in zip(texts, rows, strict=True)), *(n for n, _ in same)),
+            Claims(*(frozenset().union(*kind) for kind in zip(*(e.claims for e in each), strict=True))),
+            frozenset().union(*(e.names for e in each), *(names for names, _ in same)),
             frozenset(plain | {fold(w) for w in plain if len(w) >= _ENDING}),
-            " ".join([*texts, *(s for _, spellings in same for s in spellings), *self._free_texts]),
+            " ".join([*(e.text for e in each), *(t for _, texts in same for t in texts), *self._free_texts]),
             claims(fact.answer, fact.lang),
             frozenset(told),
         )
+
+
+class _OfRow(NamedTuple):
+    """What one row says, in its language."""
+
+    text: str
+    comparable: str
+    claims: Claims
+    names: frozenset[str]
+
+
+def _of_row(row: Row) -> _OfRow:
+    text = f"{row.question}\n{row.answer}"
+    return _OfRow(text, comparable(text), claims(text, row.lang), _names([text], row.lang))
 
 
 def _capitals(rows: Sequence[Row]) -> frozenset[str]:

@@ -6,7 +6,7 @@ import functools
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -37,6 +37,9 @@ class Generation(BaseModel):
     """Longest answer, in tokens."""
     temperature: float = Field(0.0, ge=0, le=2)
     """0 answers the same question the same way every time."""
+    unsupported: Literal["curated", "marked"] = "curated"
+    """What is done with an answer that says more than the museum's text does: the museum's own words are told instead,
+    or it is shown behind `I am not certain`."""
 
 
 class Gate(BaseModel):
