@@ -77,7 +77,7 @@ def names_in(text: str) -> list[str]:
         bare = word.strip("\"“”«»‘’'(),;:.!?…")
         if bare[:1].isupper() and len(bare) > 1:
             run = [*run, (bare, opens)]
-        if not bare[:1].isupper() or word[-1:] in ".,;:!?)…»”\"":
+        if not bare[:1].isupper() or word[-1:] in '.,;:!?)…»”"':
             if run and not run[0][1]:
                 found.append(" ".join(w for w, _ in run))
             run = []
@@ -100,9 +100,7 @@ class Museum:
             if lang == "zh":  # a key is a name where its translation begins with a capital
                 found = [k for k in row["key"] if row["id"] in capital and not re.search(r"[\d《语人者]", k)]
             self.names[lang] += [
-                n
-                for n in found
-                if n not in MONTHS[lang] and not any(f" {o} " in f" {plain(n).lower()} " for o in own)
+                n for n in found if n not in MONTHS[lang] and not any(f" {o} " in f" {plain(n).lower()} " for o in own)
             ]
 
 
@@ -147,13 +145,18 @@ def swap(text: str, pattern: str, pool: list[str], chance: random.Random, kind: 
     return text[: old.start()] + new + text[old.end() :], kind
 
 
-# -- other words ---------------------------------------------------------------------------------------------------------
+# -- other words ------------------------------------------------------------------------------------------------------
 
 
 def other_dates(text: str, lang: str, chance: random.Random) -> str:
     """Every whole date in another form of the language."""
     short = chance.choice(["{d}/{m}/{y}", "{d:02}/{m:02}/{y}", "{y}-{m:02}-{d:02}"])
-    forms = {"en": "{name} {d}, {y}", "fr": "{d} {name} {y}", "es": "{d} de {name} de {y}", "vi": "{d} tháng {m} năm {y}"}
+    forms = {
+        "en": "{name} {d}, {y}",
+        "fr": "{d} {name} {y}",
+        "es": "{d} de {name} de {y}",
+        "vi": "{d} tháng {m} năm {y}",
+    }
     form = chance.choice([short, forms.get(lang, "{y}年{m}月{d}日")])
     names, month = MONTHS[lang], months(lang)
 
@@ -257,7 +260,11 @@ def time_of_many(topic: Path, rows: list[Row], chance: random.Random) -> Row:
         made = many(topic, rows, Path(folder), chance)
         asked = [
             # With a word in front, for the museum's own wordings are found without a search.
-            {"question": f"hm {chance.choice(row['paraphrases'])['text']}", "lang": row["lang"], "answer": row["answer"]}
+            {
+                "question": f"hm {chance.choice(row['paraphrases'])['text']}",
+                "lang": row["lang"],
+                "answer": row["answer"],
+            }
             for row in chance.choices([r for r in rows if r["paraphrases"]], k=TIMED)
         ]
         spent = sorted(line["ms"] for line in verdicts(made, asked))

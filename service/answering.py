@@ -243,9 +243,7 @@ class Guide:
     def _curated(self, row: Row, ask: Ask, verdict: Check | None = None) -> _Told:
         return _Told("answered", row.answer, "curated", [row], self._follow_ups(row, ask), verdict)
 
-    async def _generate(
-        self, ask: Ask, matches: Sequence[Match], language: str
-    ) -> AsyncGenerator[str | _Told, None]:
+    async def _generate(self, ask: Ask, matches: Sequence[Match], language: str) -> AsyncGenerator[str | _Told, None]:
         """Yields the model's sentences as each is checked, then what is told.
 
         What does not agree with the museum's words is never yielded, and ends the engine's work.

@@ -64,7 +64,9 @@ def _check(args: argparse.Namespace) -> int:
         else:
             fact = known.get((line.get("id", ""), lang))
         if fact is None:
-            raise TopicError(f"{json.dumps(line, ensure_ascii=False)[:200]}: no fact to that; give a fact's id and lang")
+            raise TopicError(
+                f"{json.dumps(line, ensure_ascii=False)[:200]}: no fact to that; give a fact's id and lang"
+            )
         verdict = facts.answer(line["answer"], fact)
         ms = round(1000 * (time.perf_counter() - began), 3)
         print(json.dumps({"verdict": verdict, "id": fact.id, "ms": ms}))

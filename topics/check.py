@@ -12,9 +12,9 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from topics.claims import Claims, Date, claims, name_phrases
+from topics.claims import Claims, Date, claims, folded, name_phrases
 from topics.questions import Row
-from topics.text import comparable, contains, fold, normalise
+from topics.text import comparable, contains, normalise
 from topics.topic import Topic
 
 Check = Literal["supported", "unsupported", "contradicted"]
@@ -112,7 +112,7 @@ class FactCheck:
         return _Evidence(
             Claims(*(frozenset().union(*kind) for kind in zip(*(e.claims for e in each), strict=True))),
             frozenset().union(*(e.names for e in each), *(names for names, _ in same)),
-            frozenset(plain | {fold(w) for w in plain if len(w) >= _ENDING}),
+            frozenset(plain | {folded(w) for w in plain if len(w) >= _ENDING}),
             " ".join([*(e.text for e in each), *(t for _, texts in same for t in texts), *self._free_texts]),
             claims(fact.answer, fact.lang),
             frozenset(told),
@@ -137,7 +137,7 @@ def _capitals(rows: Sequence[Row]) -> frozenset[str]:
     """Words that the museum writes with a capital inside its sentences, and never without one; folded."""
     texts = [(t, r.lang) for r in rows for t in (r.question, r.answer)]
     inside = {w for text, lang in texts for phrase in name_phrases(text, lang, ()) for w in phrase}
-    return frozenset(inside - {fold(w) for text, _ in texts for w in _words(text) if w.islower()})
+    return frozenset(inside - {folded(w) for text, _ in texts for w in _words(text) if w.islower()})
 
 
 def _names(texts: Sequence[str], language: str = "en") -> frozenset[str]:

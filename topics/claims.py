@@ -24,6 +24,8 @@ _QUOTES = " \t\n\"'“”‘’«»„()[]—–-¡¿"
 _ENDS = ".!?…:;。！？；："
 _DAY_GAP = re.compile(r"(?:st|nd|rd|th|er|º)?,?\s*(?:(?:of|de|del|tháng)\s+)?", re.IGNORECASE)
 _YEAR_GAP = re.compile(r",?\s*(?:(?:of|de|del|năm|nam)\s+)?", re.IGNORECASE)
+folded = functools.lru_cache(maxsize=50_000)(fold)
+"""`fold` of single words, of which a museum's texts have few and say them often."""
 _MONTHS, _HIGHEST_DAY, _EARLIEST = range(1, 13), 31, 1000
 
 
@@ -193,7 +195,7 @@ def name_phrases(text: str, language: str, known: Collection[str] | None = None)
     phrases: list[list[str]] = []
     last = -1
     for found in _WORD.finditer(text):
-        word = fold(found[0])
+        word = folded(found[0])
         if len(word) < 2 or not found[0][0].isupper() or _CJK.search(word):
             continue
         if word in how.titles or (known is not None and word not in known and _opens(text, found.start())):
@@ -209,7 +211,7 @@ def name_phrases(text: str, language: str, known: Collection[str] | None = None)
 def _opens(text: str, at: int) -> bool:
     """Whether something begins there, so that a capital says nothing: a sentence, or what is quoted."""
     before = text[:at].rstrip(_QUOTES)
-    return not before or before[-1] in _ENDS or "\n" in text[len(before) : at] or text[at - 1] in "\"“«„("
+    return not before or before[-1] in _ENDS or "\n" in text[len(before) : at] or text[at - 1] in '"“«„('
 
 
 def _unaccented(text: str) -> str:

@@ -70,11 +70,11 @@ class Topic(BaseModel):
     aliases: tuple[str, ...] = ()
     """Other names of the subject that visitors use; spelling and accents do not matter."""
     names: tuple[str, ...] = ()
-    """Names in scripts without capital letters: the fact check looks for these in answers, and for capitals elsewhere."""
+    """Names in scripts without capital letters, by which the fact check tells names elsewhere."""
     everywhere: tuple[str, ...] = ()
     """Names that any answer may use, such as the museum's own country: the fact check lets them pass."""
     same: tuple[tuple[str, ...], ...] = ()
-    """Different names of one thing, `["Canton", "Guangzhou"]`: where a fact has one of them, an answer may have another."""
+    """Different names of one thing, `["Canton", "Guangzhou"]`: where a fact has one, an answer may have another."""
     persona: str = _PERSONA
     """The first sentence the model reads. Changing it means training again."""
     suggestions: tuple[str, ...] = ()

@@ -24,11 +24,13 @@ from topics.questions import Row, dataset_hash
 from topics.release import ROOT, Manifest, check_release, find_release, make_live, write_manifest
 from topics.topic import Topic
 from training.config import Recipe
+from training.dataset import split
 from training.errors import TrainingError
 from training.model import revision
 from training.promotion import Judgement, judge
 from training.report import write_report
 from training.run import RunFolder, check_questions, dataset_of, report_title
+from training.truth import tell_truth
 
 log = logging.getLogger(__name__)
 _LEAST_RIGHT = 0.5
@@ -90,9 +92,10 @@ def release(
     with building(topic, name, root) as folder:
         shutil.copytree(run.weights, folder / "weights")
         learned = write_knowledge(topic, told, folder)
+        truth = _truth(topic, recipe, rows, result, folder)
         judgement = judge(topic, recipe, rows, result, folder, name=name, root=root)
         judged = judgement.as_dict()
-        write_report(folder / "report.html", run.path, title=report_title(topic), judged=judged)
+        write_report(folder / "report.html", run.path, title=report_title(topic), judged=judged, truth=truth)
         write_manifest(
             folder,
             Manifest(
@@ -105,7 +108,12 @@ def release(
                 answering=recipe.answering,
                 includes_held=result["everything"],
                 recipe=json.loads(recipe.model_dump_json()),
-                scores={**without_answers(result["scores"]), **learned, "parity": result["parity"]},
+                scores={
+                    **without_answers(result["scores"]),
+                    **learned,
+                    "parity": result["parity"],
+                    "truth": truth["figures"],
+                },
                 judged=judged,
                 libraries={library: importlib.metadata.version(library) for library in _LIBRARIES},
                 commit=_commit(),
@@ -117,6 +125,14 @@ def release(
     level = logging.INFO if judgement.promote and judgement.against else logging.WARNING
     log.log(level, "release %s %s. %s", made, "is live" if judgement.promote else "is NOT live", judgement.why)
     return Made(made, judgement)
+
+
+def _truth(topic: Topic, recipe: Recipe, rows: list[Row], result: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The truth report; empty for a run that only merged a ready-made adapter, which was measured where it was made."""
+    if "base" not in result["scores"]:
+        return {"figures": {}, "wrong": []}
+    sets = split(topic, rows, recipe.data, seed=recipe.train.seed, everything=result["everything"])
+    return tell_truth(topic, recipe, rows, sets, result["scores"], folder)
 
 
 def without_answers(scores: dict[str, Any]) -> dict[str, Any]:

@@ -8,11 +8,11 @@ from topics.questions import Row
 from topics.topic import Topic
 
 BIRTH = Row(id="b", question="When?", answer="He was born on 19 May 1890 in Nghe An province.", key=("1890", "Nghe An"))
-GEBURT = Row(id="b", lang="vi", question="Khi nào?", answer="Ông sinh ngày 19 tháng 5 năm 1890 tại Nghệ An, Việt Nam.")
-ROOMS = Row(id="r", question="How many rooms?", answer="The house has three small rooms, and Hanoi is near.", key=("three",))
+IN_VIETNAMESE = Row(id="b", lang="vi", question="Khi nào?", answer="Ông sinh ngày 19 tháng 5 năm 1890 tại Nghệ An.")
+ROOMS = Row(id="r", question="How many rooms?", answer="It has three small rooms, near Hanoi.", key=("three",))
 CHINESE = Row(id="b", lang="zh", question="何时？", answer="1890年5月19日生于义安。", key=("1890",))
 OTHER = Row(id="o", question="Where?", answer="He went to Paris in 1917, and saw Paris again.", key=("Paris",))
-ROWS = [BIRTH, GEBURT, ROOMS, CHINESE, OTHER]
+ROWS = [BIRTH, IN_VIETNAMESE, ROOMS, CHINESE, OTHER]
 
 
 @pytest.fixture
@@ -59,7 +59,9 @@ def test_small_numbers_count_in_words_and_digits(facts: FactCheck, answer: str, 
     assert facts.answer(answer, ROOMS) == verdict
 
 
-@pytest.mark.parametrize(("answer", "verdict"), [("他生于义安，1890年。", "supported"), ("他1890年生于河内。", "unsupported")])
+@pytest.mark.parametrize(
+    ("answer", "verdict"), [("他生于义安，1890年。", "supported"), ("他1890年生于河内。", "unsupported")]
+)
 def test_a_script_without_capitals_has_its_names_listed(facts: FactCheck, answer: str, verdict: str) -> None:
     assert facts.answer(answer, CHINESE) == verdict
 
