@@ -79,13 +79,15 @@ def judge(
     held_out = not result["everything"] and not manifest.includes_held
     asked, said = _questions(topic, recipe, rows, result, manifest, held_out=held_out)
     try:
-        hearers = [Visitors(topic, rows, candidate, recipe.answering), Visitors(topic, rows, live, manifest.answering)]
+        # One after the other: a large model is not held twice.
+        ours = Visitors(topic, rows, candidate, recipe.answering).hear(asked)
+        visitors = Visitors(topic, rows, live, manifest.answering)
     except TopicError as error:
         why = f"There was nothing to compare it with: the release that was live can no longer be served ({error})."
         return Judgement(True, why, None)
     measures = (
-        *(_of_the_model(asked, said, _answers_of(hearers[1], asked)) if asked else ()),
-        *(_of_what_is_heard(*(h.hear(asked) for h in hearers)) if asked else ()),
+        *(_of_the_model(asked, said, _answers_of(visitors, asked)) if asked else ()),
+        *(_of_what_is_heard(ours, visitors.hear(asked)) if asked else ()),
         *_of_the_gate(topic, rows, TopicFilter.load(candidate / "gate.skops"), live_gate),
     )
     for m in measures:
