@@ -9,7 +9,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -25,7 +25,7 @@ from service.metrics import Metrics
 from service.schemas import AskReply, GateView, Origin, Outcome, Source, Timings
 from service.tracing import NO_TRACES
 from topics.articles import Article, passage
-from topics.check import Check, check
+from topics.check import Check, FactCheck
 from topics.decided import Decided
 from topics.evidence import Evidence, Match
 from topics.policy import Policy
@@ -48,6 +48,8 @@ class Ask(NamedTuple):
     """Longest generated answer, where it is shorter than the topic's."""
     temperature: float | None = None
     """Instead of the topic's."""
+    whole: bool = False
+    """Say nothing before all of it is checked: for clients that cannot take a word back."""
 
 
 class Meta(NamedTuple):
@@ -64,13 +66,19 @@ class Delta(NamedTuple):
     text: str
 
 
+class Replace(NamedTuple):
+    """Words that take the place of all before: what was going to follow did not agree with the museum's own."""
+
+    text: str
+
+
 class Done(NamedTuple):
     """Last event: the whole answer."""
 
     reply: AskReply
 
 
-Event = Meta | Delta | Done
+Event = Meta | Delta | Replace | Done
 
 
 _ENDS = (".", "!", "?", "…", "。", "！", "？")
@@ -96,6 +104,7 @@ class Guide:
     answering: Answering
     gate: TopicFilter
     evidence: Evidence
+    facts: FactCheck
     decided: Decided
     engine: Engine
     articles: Mapping[str, Article]
@@ -109,7 +118,7 @@ class Guide:
     tracer: Tracer = NO_TRACES
 
     async def answer(self, ask: Ask) -> AsyncGenerator[Event, None]:
-        """Yields `Meta`, then words, then one `Done`. Closing it stops the engine's work.
+        """Yields `Meta`, then checked words, sentence by sentence, then one `Done`. Closing it stops the engine's work.
 
         Raises Resting when there is nothing the museum can say.
         """
@@ -133,12 +142,24 @@ class Guide:
         )
         yield meta
 
-        with use_span(span):
-            told = await self._told(ask, verdict, language)
-        timings.first_word_ms = clock.ms()
-        self.metrics.first_word_s.observe(clock.seconds())
-        for sentence in _sentences(told.answer):
-            yield Delta(sentence)
+        said, told = "", None
+        async with contextlib.aclosing(self._telling(ask, verdict, language)) as parts:
+            while told is None:
+                with use_span(span):
+                    part = await anext(parts)
+                if timings.first_word_ms is None:
+                    timings.first_word_ms = clock.ms()
+                    self.metrics.first_word_s.observe(clock.seconds())
+                if isinstance(part, _Told):
+                    told = part
+                else:
+                    said += part
+                    yield Delta(part)
+        if told.answer.startswith(said):
+            for sentence in _sentences(told.answer[len(said) :]):
+                yield Delta(sentence)
+        else:
+            yield Replace(told.answer)
         timings.total_ms = clock.ms()
         self.metrics.total_s.observe(clock.seconds())
         self.metrics.questions.labels(told.outcome, told.source, language, verdict.kind).inc()
@@ -152,14 +173,21 @@ class Guide:
         self.book.note(ask.question, reply, fact=told.rows[0].id if told.rows else None)
         yield Done(reply)
 
-    async def _told(self, ask: Ask, verdict: Verdict, language: str) -> _Told:
+    async def _telling(self, ask: Ask, verdict: Verdict, language: str) -> AsyncGenerator[str | _Told, None]:
+        """Yields sentences that may be shown before the others are there, then what is told in all."""
         if policy := self._policy(ask, language):
-            return self._decided(policy, language)
-        if verdict.on_topic:
-            return await self._tell(ask, language)
-        if verdict.doubtful:
-            return self._in_doubt(ask, verdict, language)
-        return self._turn_away(ask, verdict, language)
+            yield self._decided(policy, language)
+        elif not verdict.on_topic:
+            turned = self._in_doubt if verdict.doubtful else self._turn_away
+            yield turned(ask, verdict, language)
+        else:
+            decided, matches = self._decide(ask, language)
+            if decided:
+                yield decided
+                return
+            async with contextlib.aclosing(self._generate(ask, matches, language)) as parts:
+                async for part in parts:
+                    yield part
 
     def _verdict(self, ask: Ask, language: str) -> Verdict:
         # The museum's own wording is its own subject, whatever a classifier makes of it.
@@ -193,18 +221,18 @@ class Guide:
             return self._ask_back(matches, language)
         return self._turn_away(ask, verdict, language)
 
-    async def _tell(self, ask: Ask, language: str) -> _Told:
-        """Three cases by confidence: the museum's words, generated and checked words, or a question back."""
+    def _decide(self, ask: Ask, language: str) -> tuple[_Told | None, list[Match]]:
+        """Three cases by confidence: the museum's words, a question back, or neither: then the model writes."""
         matches = self.evidence.search(ask.question, language, 1)
         best = matches[0] if matches else None
         cutoffs = self.evidence.confidence
         if best and self.bench_tokens:
-            return await self._generate(ask, matches, language)
+            return None, matches
         if best is None or best.confidence < cutoffs.likely:
-            return self._ask_back(self.evidence.search(ask.question, language), language)
+            return self._ask_back(self.evidence.search(ask.question, language), language), []
         if best.confidence >= cutoffs.sure and self.answering == "curated-first":
-            return self._curated(best.row, ask)
-        return await self._generate(ask, matches, language)
+            return self._curated(best.row, ask), []
+        return None, matches
 
     def _ask_back(self, matches: Sequence[Match], language: str) -> _Told:
         missing_here = bool(matches) and matches[0].confidence == 0.0
@@ -215,36 +243,83 @@ class Guide:
     def _curated(self, row: Row, ask: Ask, verdict: Check | None = None) -> _Told:
         return _Told("answered", row.answer, "curated", [row], self._follow_ups(row, ask), verdict)
 
-    async def _generate(self, ask: Ask, matches: Sequence[Match], language: str) -> _Told:
-        best = matches[0].row
+    async def _generate(self, ask: Ask, matches: Sequence[Match], language: str) -> AsyncGenerator[str | _Told, None]:
+        """Yields the model's sentences as each is checked, then what is told.
+
+        What does not agree with the museum's words is never yielded, and ends the engine's work.
+        """
+        best, quiet = matches[0].row, ask.whole or bool(self.bench_tokens)
+        heard: asyncio.Queue[str | None] = asyncio.Queue()
+        work = asyncio.create_task(self._shared(ask, matches, language, hear=heard.put_nowait))
+        work.add_done_callback(lambda _: heard.put_nowait(None))
         try:
-            text = await self._shared(ask, matches, language)
+            async for sentence in _as_they_end(heard):
+                verdict: Check = "supported" if quiet else self.facts.part(sentence, best)
+                if verdict == "supported" and not quiet:
+                    yield sentence
+                elif verdict != "supported" and not self._marks:
+                    yield self._instead(best, ask, verdict)
+                    return
+                else:
+                    quiet = True  # what may be marked is told when all is known
+            yield self._checked(await work, best, ask, language)
         except EngineError as error:
             # The museum's own words are there; a dead or slow engine must not make the guide dumb.
             log.warning("engine: %s", error)
             self.metrics.engine_failures.labels(type(error).__name__).inc()
-            return self._curated(best, ask)
+            yield self._curated(best, ask)
+        finally:
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+
+    def _checked(self, text: str, fact: Row, ask: Ask, language: str) -> _Told:
+        """A whole answer of the model, or what is told in its place."""
         # Cut off at `max_tokens`: half a sentence is no answer.
-        whole = text.rstrip("\"'”’»)）」").endswith(_ENDS)
-        names = [self.topic.name(language), *self.topic.aliases, ask.question]
-        verdict: Check = check(text, best, known=names) if whole else "unsupported"
+        if not text.rstrip("\"'”’»)）」").endswith(_ENDS):
+            return self._instead(fact, ask, "unsupported")
+        verdict = self.facts.answer(text, fact)
+        if verdict == "contradicted" or (verdict == "unsupported" and not self._marks):
+            return self._instead(fact, ask, verdict)
         self.metrics.checks.labels(verdict).inc()
-        if verdict != "supported":
-            return self._curated(best, ask, verdict)
-        return _Told("answered", text, "model", [best], self._follow_ups(best, ask), verdict)
+        if verdict == "unsupported":
+            text = f"{self.topic.text('uncertain', language)} {text}"
+        return _Told("answered", text, "model", [fact], self._follow_ups(fact, ask), verdict)
 
-    async def _shared(self, ask: Ask, matches: Sequence[Match], language: str, purpose: Purpose = "answer") -> str:
-        """The model's whole answer; to a museum question at temperature 0 made once for all. Raises EngineError."""
+    def _instead(self, fact: Row, ask: Ask, verdict: Check) -> _Told:
+        self.metrics.checks.labels(verdict).inc()
+        return self._curated(fact, ask, verdict)
+
+    @property
+    def _marks(self) -> bool:
+        return self.topic.generation.unsupported == "marked"
+
+    async def _shared(
+        self,
+        ask: Ask,
+        matches: Sequence[Match],
+        language: str,
+        purpose: Purpose = "answer",
+        hear: Callable[[str], None] = lambda piece: None,
+    ) -> str:
+        """The model's whole answer; to a museum question at temperature 0 made once for all. Raises EngineError.
+
+        `hear` is given the pieces of an answer that is made for this visitor alone.
+        """
         sampling = self._sampling(ask)
-
-        async def make() -> str:
-            return await self._generated(ask, [m.row.answer for m in matches[:1]], sampling, purpose)
-
+        notes = [m.row.answer for m in matches[:1]]
         if sampling.temperature > 0 or not self.evidence.exact(ask.question, language):
-            return await make()
-        return await self.cache.get((normalise(ask.question), ask.history, language, sampling), make)
+            return await self._generated(ask, notes, sampling, purpose, hear)
+        key = (normalise(ask.question), ask.history, language, sampling)
+        return await self.cache.get(key, lambda: self._generated(ask, notes, sampling, purpose))
 
-    async def _generated(self, ask: Ask, notes: Sequence[str], sampling: Sampling, purpose: Purpose) -> str:
+    async def _generated(
+        self,
+        ask: Ask,
+        notes: Sequence[str],
+        sampling: Sampling,
+        purpose: Purpose,
+        hear: Callable[[str], None] = lambda piece: None,
+    ) -> str:
         """Raises EngineError: EngineBusy at once, EngineTimeout after the deadline."""
         conversation = self._conversation(ask, notes)
         clock = _Clock()
@@ -258,7 +333,11 @@ class Guide:
                     words = await held.enter_async_context(
                         contextlib.aclosing(self.engine.stream(conversation, sampling))
                     )
-                    text = "".join([word async for word in words]).strip()
+                    pieces = []
+                    async for piece in words:
+                        pieces.append(piece)
+                        hear(piece)
+                    text = "".join(pieces).strip()
         except TimeoutError as error:
             raise EngineTimeout(f"no whole answer within {self.deadline_s} s") from error
         self.metrics.answer_tokens.inc(self.engine.count_tokens(text))
@@ -342,6 +421,15 @@ class Guide:
         )
 
 
+async def _as_they_end(heard: asyncio.Queue[str | None]) -> AsyncGenerator[str, None]:
+    """Every sentence of a growing text as soon as the next one begins; the last one never."""
+    text = ""
+    while (piece := await heard.get()) is not None:
+        *ended, text = _sentences((text + piece).lstrip()) or [""]
+        for sentence in ended:
+            yield sentence
+
+
 def _sentences(text: str) -> list[str]:
     return re.findall(r".+?(?:[.!?…。！？]+(?:\s+|$)|$)", text, flags=re.DOTALL) if text else []
 
@@ -357,4 +445,4 @@ class _Clock:
         return round(self.seconds() * 1000, 2)
 
 
-__all__ = ["Ask", "Delta", "Done", "Event", "Guide", "Meta", "Resting"]
+__all__ = ["Ask", "Delta", "Done", "Event", "Guide", "Meta", "Replace", "Resting"]

@@ -37,6 +37,7 @@ from service.state import State
 from service.tracing import NO_TRACES, open_traces
 from service.vllm_engine import VllmEngine
 from topics.articles import read_articles
+from topics.check import FactCheck
 from topics.decided import Decided
 from topics.evidence import Evidence
 from topics.release import check_release, find_release
@@ -86,6 +87,7 @@ def build_guide(settings: Settings, engine: Engine | None = None, tracer: Tracer
         answering=manifest.answering,
         gate=TopicFilter.load(folder / "gate.skops", encoder),
         evidence=evidence,
+        facts=FactCheck(topic, evidence.rows),
         decided=Decided.load(topic, folder),
         engine=engine,
         articles=read_articles(topic.folder / "sources"),

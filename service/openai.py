@@ -273,7 +273,8 @@ async def _read(request: Request, state: StateDep) -> tuple[ChatBody, Ask]:
         raise OpenAIProblem(400, f"messages: {explain(error)}", param="messages") from error
     except BadQuestion as problem:
         raise OpenAIProblem(400, str(problem), param="messages") from problem
-    return body, ask._replace(max_tokens=body.limit(), temperature=body.temperature)
+    # Its protocol cannot take a word back.
+    return body, ask._replace(max_tokens=body.limit(), temperature=body.temperature, whole=True)
 
 
 def _refusal(error: ValidationError) -> OpenAIProblem:

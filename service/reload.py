@@ -16,6 +16,7 @@ from service.cache import AnswerCache
 from service.engine import Engine
 from service.settings import Settings
 from topics.articles import read_articles
+from topics.check import FactCheck
 from topics.decided import Decided
 from topics.evidence import Evidence
 from topics.release import ReleaseError, check_release, find_release
@@ -87,13 +88,15 @@ class Reloader:
         old, weights = self.state.guide, folder / "weights"
         engine = old.engine if same_weights(weights, self._weights) else self.build_engine(settings, weights)
         encoder = load_encoder(settings.gate_encoder) if settings.gate_encoder else None
+        evidence = Evidence.load(topic, folder)
         fresh = replace(
             old,
             topic=topic,
             release=manifest.release,
             answering=manifest.answering,
             gate=TopicFilter.load(folder / "gate.skops", encoder),
-            evidence=Evidence.load(topic, folder),
+            evidence=evidence,
+            facts=FactCheck(topic, evidence.rows),
             decided=Decided.load(topic, folder),
             articles=read_articles(topic.folder / "sources"),
             engine=engine,

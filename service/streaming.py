@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from fastapi import Request
 from sse_starlette import ServerSentEvent
 
-from service.answering import Delta, Done, Event, Meta
+from service.answering import Delta, Done, Event, Meta, Replace
 from service.errors import Problem
 from service.metrics import Metrics
 
@@ -23,7 +23,7 @@ class VisitorLeft(Exception):
 
 
 async def as_sse(events: AsyncGenerator[Event, None], metrics: Metrics) -> AsyncIterator[ServerSentEvent]:
-    """`meta`, `delta`s, one `done`; a failure after the first byte becomes one `error` event."""
+    """`meta`, `delta`s, perhaps a `replace`, one `done`; a failure after the first byte becomes one `error` event."""
     try:
         async with contextlib.aclosing(events) as story:
             async for event in story:
@@ -32,6 +32,8 @@ async def as_sse(events: AsyncGenerator[Event, None], metrics: Metrics) -> Async
                         yield _sse("meta", {"id": event.id, "gate": event.gate.model_dump(), "release": event.release})
                     case Delta():
                         yield _sse("delta", {"text": event.text})
+                    case Replace():
+                        yield _sse("replace", {"text": event.text})
                     case Done():
                         yield _sse("done", event.reply.model_dump())
     except Problem as problem:

@@ -94,7 +94,7 @@ def recipe() -> Recipe:
             "name": "test",
             "data": {"full_every": 2, "evidence_share": 0.1},
             "train": {"epochs": 60, "batch_size": 16, "evaluations": 4, "warmup_steps": 10},
-            "evaluate": {"questions": 30, "base_questions": 10, "parity_prompts": 20},
+            "evaluate": {"questions": 30, "base_questions": 10, "truth_questions": 6, "parity_prompts": 20},
         }
     )
 

@@ -1,4 +1,4 @@
-"""The curator's tools: python -m topics lint | stats | import | read | draft | new
+"""The curator's tools: python -m topics lint | stats | import | read | draft | new | check
 
 python -m topics new sea_museum --title "The Sea Museum"
 python -m topics lint --topic ho_chi_minh
@@ -41,6 +41,35 @@ def _stats(args: argparse.Namespace) -> int:
     if args.picture:
         as_picture(topic, stats, args.picture)
         print(f"picture: {args.picture}")
+    return 0
+
+
+def _check(args: argparse.Namespace) -> int:
+    import time
+
+    from topics.check import FactCheck
+    from topics.evidence import Evidence
+
+    topic = load_topic(args.topic)
+    rows = [r for r in topic.rows() if not r.held]
+    facts, known = FactCheck(topic, rows), {(r.id, r.lang): r for r in rows}
+    lines = [json.loads(line) for line in sys.stdin if line.strip()]
+    evidence = Evidence(topic, rows) if any("question" in line for line in lines) else None
+    for line in lines:
+        began = time.process_time()
+        lang = line.get("lang") or topic.languages[0]
+        if evidence and "question" in line:
+            matches = evidence.search(line["question"], lang, 1)
+            fact = matches[0].row if matches else None
+        else:
+            fact = known.get((line.get("id", ""), lang))
+        if fact is None:
+            raise TopicError(
+                f"{json.dumps(line, ensure_ascii=False)[:200]}: no fact to that; give a fact's id and lang"
+            )
+        verdict = facts.answer(line["answer"], fact)
+        cpu_ms = round(1000 * (time.process_time() - began), 3)
+        print(json.dumps({"verdict": verdict, "id": fact.id, "cpu_ms": cpu_ms}))
     return 0
 
 
@@ -184,7 +213,13 @@ def _parser() -> argparse.ArgumentParser:
     propose.add_argument("--article", help="this article alone")
     propose.add_argument("--count", type=int, default=3, help="proposals per section (default: 3)")
     propose.add_argument("--lang", help="language of the proposals (default: the topic's first)")
-    for made in (lint, stats, propose):
+    compare = command(
+        "check",
+        _check,
+        "answers against the museum's facts: JSON lines {id or question, lang, answer} on stdin, verdicts on stdout",
+        "--topic ho_chi_minh < answers.jsonl",
+    )
+    for made in (lint, stats, propose, compare):
         made.add_argument("--topic", required=True, help="name or folder of a topic")
     bring.add_argument("--topic", help="name or folder of a topic")
     begin = command(

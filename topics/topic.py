@@ -6,7 +6,7 @@ import functools
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -37,6 +37,9 @@ class Generation(BaseModel):
     """Longest answer, in tokens."""
     temperature: float = Field(0.0, ge=0, le=2)
     """0 answers the same question the same way every time."""
+    unsupported: Literal["curated", "marked"] = "curated"
+    """What is done with an answer that says more than the museum's text does: the museum's own words are told instead,
+    or it is shown behind `I am not certain`."""
 
 
 class Gate(BaseModel):
@@ -66,6 +69,12 @@ class Topic(BaseModel):
     """Codes such as `en`, `vi`; the first is the museum's own."""
     aliases: tuple[str, ...] = ()
     """Other names of the subject that visitors use; spelling and accents do not matter."""
+    names: tuple[str, ...] = ()
+    """Names in scripts without capital letters, by which the fact check tells names elsewhere."""
+    everywhere: tuple[str, ...] = ()
+    """Names that any answer may use, such as the museum's own country: the fact check lets them pass."""
+    same: tuple[tuple[str, ...], ...] = ()
+    """Different names of one thing, `["Canton", "Guangzhou"]`: where a fact has one, an answer may have another."""
     persona: str = _PERSONA
     """The first sentence the model reads. Changing it means training again."""
     suggestions: tuple[str, ...] = ()
@@ -135,6 +144,11 @@ def _default_texts(language: str) -> dict[str, str]:
 
 def _visit_texts(language: str) -> dict[str, str]:
     return dict(_texts_file(language)["visit"])
+
+
+def reading(language: str) -> dict[str, Any]:
+    """How a language writes months and numbers: `[reading]` of its texts."""
+    return dict(_texts_file(language)["reading"])
 
 
 def find_topic(name_or_path: str | Path) -> Path:

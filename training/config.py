@@ -203,6 +203,8 @@ class Evaluation(_Part):
     """At most so many questions of each set are answered by free generation."""
     base_questions: int = Field(40, ge=1)
     """The same for the base model, which is there for comparison."""
+    truth_questions: int = Field(120, ge=1)
+    """The same for the truth report, which answers them with museum notes, and as visitors would hear it."""
     parity_prompts: int = Field(20, ge=1)
     parity_epsilon: float = Field(0.25, ge=0)
     """A differing greedy token counts only where the two best logits lie further apart than this."""

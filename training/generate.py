@@ -40,8 +40,8 @@ def greedy_ids(
 
 
 def answers(model: Any, tokenizer: Any, topic: Topic, asked: Sequence[Asked]) -> list[str]:
-    """What the model says to each question, by itself: no museum note in the prompt."""
-    prompts = [render(tokenizer, messages(topic, a.question)) for a in asked]
+    """What the model says to each question, with the museum notes of its `evidence` in the prompt, if any."""
+    prompts = [render(tokenizer, messages(topic, a.question, evidence=a.evidence)) for a in asked]
     ids = greedy_ids(model, tokenizer, prompts, topic.generation.max_tokens)
     return [tokenizer.decode(i, skip_special_tokens=True).strip() for i in ids]
 

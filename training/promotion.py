@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import sacrebleu
-import torch
 
 from gatekeeper.filter import GateError, TopicFilter
+from topics.errors import TopicError
 from topics.questions import Row, read_off_topic
 from topics.release import Manifest, ReleaseError, check_release, find_release
 from topics.topic import HERE as TOPICS
 from topics.topic import Topic
-from training import model as models
 from training.config import Recipe
 from training.dataset import Asked, split
 from training.evaluate import drawn, right
 from training.figures import mean_with_interval
 from training.generate import answers
+from training.truth import Heard, Visitors
 
 log = logging.getLogger(__name__)
 _QUESTIONS = 120
@@ -80,8 +80,16 @@ def judge(
         return Judgement(True, why, None)
     held_out = not result["everything"] and not manifest.includes_held
     asked, said = _questions(topic, recipe, rows, result, manifest, held_out=held_out)
+    try:
+        # One after the other: a large model is not held twice.
+        ours = Visitors(topic, rows, candidate, recipe.answering).hear(asked)
+        visitors = Visitors(topic, rows, live, manifest.answering)
+    except TopicError as error:
+        why = f"There was nothing to compare it with: the release that was live can no longer be served ({error})."
+        return Judgement(True, why, None)
     measures = (
-        *(_of_the_model(asked, said, _answers_of(live, topic, asked)) if asked else ()),
+        *(_of_the_model(asked, said, _answers_of(visitors, asked)) if asked else ()),
+        *(_of_what_is_heard(ours, visitors.hear(asked)) if asked else ()),
         *_of_the_gate(topic, rows, TopicFilter.load(candidate / "gate.skops"), live_gate),
     )
     for m in measures:
@@ -117,9 +125,8 @@ def _questions(
     return [asked for asked, _ in both], [said for _, said in both]
 
 
-def _answers_of(release: Path, topic: Topic, asked: Sequence[Asked]) -> list[str]:
-    weights = str(release / "weights")
-    return answers(models.load_base(weights, torch.bfloat16).eval(), models.load_tokenizer(weights), topic, asked)
+def _answers_of(live: Visitors, asked: Sequence[Asked]) -> list[str]:
+    return answers(live.model, live.tokenizer, live.topic, asked)
 
 
 def _of_the_model(asked: Sequence[Asked], ours: Sequence[str], live: Sequence[str]) -> list[Measure]:
@@ -128,6 +135,17 @@ def _of_the_model(asked: Sequence[Asked], ours: Sequence[str], live: Sequence[st
     return [
         _measure("key facts told by the model alone", *keyed),
         _measure("its answers like the museum's (chrF)", *alike),
+    ]
+
+
+def _of_what_is_heard(ours: Sequence[Heard], live: Sequence[Heard]) -> list[Measure]:
+    both = (ours, live)
+    return [
+        _measure("key facts told to visitors", *([h.right for h in heard] for heard in both)),
+        _measure(
+            "nothing told that the museum contradicts",
+            *([h.verdict != "contradicted" for h in heard] for heard in both),
+        ),
     ]
 
 

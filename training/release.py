@@ -35,6 +35,7 @@ from training.parity import Speaks, compare_served, parity_sample
 from training.promotion import Judgement, judge
 from training.report import write_report
 from training.run import RunFolder, check_questions, dataset_of, report_title, write_figures
+from training.truth import tell_truth
 
 log = logging.getLogger(__name__)
 _LEAST_RIGHT = 0.5
@@ -129,10 +130,11 @@ def release(
             write_manifest(folder, manifest)
             result = {**result, "served": try_served(topic, recipe, run, rows, result, folder, serve)}
             write_figures(topic, run, result)
+        truth = _truth(topic, recipe, rows, result, folder)
         judgement = judge(topic, recipe, rows, result, folder, name=name, root=root)
         judged = judgement.as_dict()
-        write_report(folder / "report.html", run.path, title=report_title(topic), judged=judged)
-        scores = {**manifest.scores, **({"served": result["served"]} if serve else {})}
+        write_report(folder / "report.html", run.path, title=report_title(topic), judged=judged, truth=truth)
+        scores = {**manifest.scores, "truth": truth["figures"], **({"served": result["served"]} if serve else {})}
         write_manifest(folder, manifest.model_copy(update={"scores": scores, "judged": judged}))
     made = root / topic.id / name
     if judgement.promote:
@@ -166,6 +168,14 @@ def try_served(
         found.read, found.prompts, found.same, found.excused,
     )  # fmt: skip
     return found.as_dict()
+
+
+def _truth(topic: Topic, recipe: Recipe, rows: list[Row], result: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The truth report; empty for a run that only merged a ready-made adapter, which was measured where it was made."""
+    if "base" not in result["scores"]:
+        return {"figures": {}, "wrong": []}
+    sets = split(topic, rows, recipe.data, seed=recipe.train.seed, everything=result["everything"])
+    return tell_truth(topic, recipe, rows, sets, result["scores"], folder)
 
 
 def without_answers(scores: dict[str, Any]) -> dict[str, Any]:

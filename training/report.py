@@ -21,10 +21,17 @@ _ANSWERS = 30
 Scores = Mapping[str, Mapping[str, Any]]
 
 
-def write_report(path: Path, run: Path, *, title: str, judged: Mapping[str, Any] | None = None) -> None:
+def write_report(
+    path: Path,
+    run: Path,
+    *,
+    title: str,
+    judged: Mapping[str, Any] | None = None,
+    truth: Mapping[str, Any] | None = None,
+) -> None:
     """Writes a page about the run in the folder `run`, from its `eval.json` and `progress.jsonl`.
 
-    `judged` is what came of it as a candidate, once that is known.
+    `judged` is what came of it as a candidate, and `truth` its truth report, once they are known.
     """
     result: dict[str, Any] = json.loads((run / "eval.json").read_text(encoding="utf-8"))
     lines = read_progress(run / "progress.jsonl")
@@ -32,6 +39,8 @@ def write_report(path: Path, run: Path, *, title: str, judged: Mapping[str, Any]
     parts: list[str] = [said(f"{_how(result, lines)} {_known(scores)}")]
     if judged:
         parts += [heading("Live?"), *_judgement(judged)]
+    if truth and truth["figures"]:
+        parts += [heading("Is it true?"), *_truth(truth)]
     if lines:
         parts += [heading("How it learned"), verdict(lines), plots.learning(lines), _passes(lines)]
     parts += [heading("What the model knows by itself"), _headline(scores), _score_table(scores)]
@@ -111,6 +120,49 @@ def _alike(result: Mapping[str, Any]) -> list[str]:
         ]
         parts.append(table(("question", "merged weights", "service", "apart by (logits)"), what))
     return parts
+
+
+_SHARES = ("key_fact", "supported", "unsupported", "contradicted", "does_not_know", "offered", "curated")
+
+
+def _truth(truth: Mapping[str, Any]) -> list[str]:
+    """The table, the same by language, and every wrong answer that visitors would hear."""
+    figures = truth["figures"]
+    rows = [(_SETS[name], column, *_shares_of(f)) for name, columns in figures.items() for column, f in columns.items()]
+    by_language = [
+        (_SETS[name], column, lang, *_shares_of(f))
+        for name, columns in figures.items()
+        for column, each in columns.items()
+        for lang, f in each["by_language"].items()
+    ]
+    shares = (
+        "n",
+        "key fact right",
+        "supported",
+        "unsupported",
+        "contradicted",
+        "does not know",
+        "asks back",
+        "curated",
+    )
+    heard = [w for w in truth["wrong"] if w["column"].endswith("check")]
+    wrong = [(w["question"], w["museum"], w["said"], w["source"], w["check"]) for w in heard]
+    return [
+        "Each answer beside the museum’s own words: supported (every number, date, name and key fact is the museum’s), "
+        "unsupported (it says more, or lacks the key fact) or contradicted. The last of the columns is what visitors "
+        "hear once the gate has let their question in. All wrong answers, the model’s alone as well, stand in "
+        "wrong_answers.csv beside this page.",
+        table(("questions", "answered by", *shares), rows),
+        folded("By language", table(("questions", "answered by", "language", *shares), by_language)),
+        folded(
+            f"Every wrong answer that visitors would hear: {len(wrong)}",
+            table(("question", "museum", "told", "source", "check"), wrong),
+        ),
+    ]
+
+
+def _shares_of(figures: Mapping[str, Any]) -> list[str]:
+    return [str(figures["questions"]), *(f"{figures[name]:.0%}" for name in _SHARES)]
 
 
 def _passes(lines: list[Line]) -> Html:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gatekeeper import TopicFilter, Verdict
-from service.answering import Ask, Done, Event, Guide, Meta
+from service.answering import Ask, Delta, Done, Event, Guide, Meta, Replace
 from service.app import build_guide
 from service.engine import ScriptedEngine
 from service.errors import EngineGone
@@ -91,7 +91,7 @@ async def test_a_likely_match_is_generated_with_the_museums_note_and_shown_when_
 @pytest.mark.parametrize(
     ("said", "verdict"),
     [
-        ("It was built by Tom Reed.", "unsupported"),
+        ("It was built by Tom Reed.", "contradicted"),
         ("Ada Finch built it in 1999.", "unsupported"),
         ("The lighthouse was built by the engineer", "unsupported"),
         ("", "unsupported"),
@@ -104,6 +104,74 @@ async def test_words_that_do_not_agree_are_replaced_by_the_museums(
     answer = await reply(unsure_of_everything_but_not_too_much(guide), BUILDER)
     assert (answer.source, answer.check) == ("curated", verdict)
     assert answer.answer == "The lighthouse was built by the engineer Ada Finch."
+
+
+async def test_a_true_sentence_is_shown_while_the_next_one_is_made(guide: Guide, engine: ScriptedEngine) -> None:
+    engine.replies.append("Ada Finch built the lighthouse. She was an engineer.")
+    seen = await events(unsure_of_everything_but_not_too_much(guide), BUILDER)
+    assert [e.text for e in seen[1:-1] if isinstance(e, Delta)] == [
+        "Ada Finch built the lighthouse. ",
+        "She was an engineer.",
+    ]
+    assert not any(isinstance(e, Replace) for e in seen)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "It was built by Ada Finch. She came from Paris in 1850. She stayed.",
+        "It was built by Ada Finch. She came from Paris in 1850.",
+        "Ada Finch built it. She was helped by the engineer Tom Reed",
+    ],
+)
+async def test_a_false_sentence_never_reaches_the_screen(guide: Guide, engine: ScriptedEngine, said: str) -> None:
+    engine.replies.append(said)
+    seen = await events(unsure_of_everything_but_not_too_much(guide), BUILDER)
+    shown = [e.text for e in seen if isinstance(e, Delta | Replace)]
+    curated = "The lighthouse was built by the engineer Ada Finch."
+    assert shown == [said.split(". ")[0] + ". ", curated]
+    assert isinstance(seen[-2], Replace)
+    done = seen[-1]
+    assert isinstance(done, Done)
+    assert (done.reply.answer, done.reply.source) == (curated, "curated")
+    assert done.reply.check != "supported"
+
+
+async def test_a_false_sentence_ends_the_engines_work(settings: Settings) -> None:
+    engine = ScriptedEngine(["It was built by Tom Reed. " + "And so on. " * 50], word_s=0.01)
+    guide = unsure_of_everything_but_not_too_much(build_guide(settings, engine))
+    answer = await reply(guide, BUILDER)
+    assert (answer.source, engine.running, engine.cancelled) == ("curated", 0, 1)
+
+
+async def test_what_the_visitor_says_is_no_evidence(guide: Guide, engine: ScriptedEngine) -> None:
+    engine.replies.append("Yes, Ada Finch built it together with Eiffel.")
+    answer = await reply(unsure_of_everything_but_not_too_much(guide), f"{BUILDER}, was it Eiffel?")
+    assert (answer.source, answer.check) == ("curated", "unsupported")
+
+
+async def test_a_topic_may_show_what_is_not_certain_and_say_so(guide: Guide, engine: ScriptedEngine) -> None:
+    generation = guide.topic.generation.model_copy(update={"unsupported": "marked"})
+    marking = replace(guide, topic=guide.topic.model_copy(update={"generation": generation}))
+    engine.replies.append("Ada Finch built it. She came from Paris.")
+    answer = await reply(unsure_of_everything_but_not_too_much(marking), BUILDER)
+    assert (answer.source, answer.check) == ("model", "unsupported")
+    assert answer.answer == "I am not certain of this: Ada Finch built it. She came from Paris."
+    engine.replies.append("It was built by Tom Reed. He was kind.")
+    answer = await reply(unsure_of_everything_but_not_too_much(marking), BUILDER)
+    assert (answer.source, answer.check) == ("curated", "contradicted")
+
+
+async def test_a_client_that_cannot_take_words_back_hears_nothing_unchecked(
+    guide: Guide, engine: ScriptedEngine
+) -> None:
+    engine.replies.append("It was built by Ada Finch. She came from Paris.")
+    await engine.start()
+    doubting = unsure_of_everything_but_not_too_much(guide)
+    seen = [e async for e in doubting.answer(Ask(BUILDER, whole=True))]
+    assert [e.text for e in seen if isinstance(e, Delta | Replace)] == [
+        "The lighthouse was built by the engineer Ada Finch."
+    ]
 
 
 async def test_an_unsure_match_is_asked_back_with_questions_that_can_be_answered(

@@ -56,6 +56,25 @@ async def test_the_stream_ends_in_the_same_body(client: httpx.AsyncClient) -> No
     assert text == done["answer"] == "The tower is 38 metres high."
 
 
+async def test_words_that_turn_out_false_are_taken_back_before_they_are_sent(
+    app: FastAPI, client: httpx.AsyncClient, engine: ScriptedEngine
+) -> None:
+    guide = app.state.docent.guide
+    confidence = replace(guide.evidence.confidence, sure=1.1, likely=0.0)
+    app.state.docent.guide = replace(guide, evidence=Evidence(guide.topic, guide.evidence.rows, confidence))
+    while not engine.alive:
+        await asyncio.sleep(0.01)
+    engine.replies.extend(["It was built by Ada Finch. She came from Paris in 1850."] * 2)
+    asked = {"question": "who was it that built this tower for the ships"}
+    seen = []
+    async with aconnect_sse(client, "POST", "/ask", json=asked, headers={"Accept": "text/event-stream"}) as source:
+        async for event in source.aiter_sse():
+            seen.append((event.event, event.data))
+    assert [name for name, _ in seen] == ["meta", "delta", "replace", "done"]
+    assert json.loads(seen[2][1])["text"] == json.loads(seen[3][1])["answer"]
+    assert not any("Paris" in data for _, data in seen)
+
+
 BAD = [
     (b"", 400, "not JSON"),
     (b"{", 400, "not JSON"),

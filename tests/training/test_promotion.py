@@ -1,6 +1,7 @@
 """May a candidate go live? Against a real live release; and undoing it."""
 
 import contextlib
+import csv
 import json
 import shutil
 import subprocess
@@ -74,10 +75,35 @@ def test_a_candidate_as_good_as_the_live_release_goes_live(make: Release, lighth
     assert second.judgement.promote and second.judgement.against == first.folder.name
     assert second.judgement.asked == "held-out"
     whats = {m.what: m for m in second.judgement.measures}
-    assert len(whats) == 4 and all((m.low, m.high) == (0, 0) for m in whats.values())
+    assert len(whats) == 6 and all((m.low, m.high) == (0, 0) for m in whats.values())
     assert find_release(lighthouse, root=tmp_path) == second.folder
     page = (second.folder / "report.html").read_text(encoding="utf-8")
     assert "is not worse than" in page and "no difference" in page
+
+
+def test_a_release_tells_what_is_true_of_its_answers_and_lists_the_wrong_ones(make: Release) -> None:
+    folder = make().folder
+    truth = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["scores"]["truth"]
+    assert set(truth) == {"reworded", "unseen"}
+    for columns in truth.values():
+        assert list(columns) == ["base", "tuned", "tuned + evidence", "tuned + evidence + check"]
+        for figures in columns.values():
+            told = sum(figures[v] for v in ("supported", "unsupported", "contradicted", "does_not_know", "offered"))
+            assert told == pytest.approx(1, abs=0.001)
+            assert sum(f["questions"] for f in figures["by_language"].values()) == figures["questions"]
+        assert columns["tuned + evidence"]["curated"] == 0
+    with (folder / "wrong_answers.csv").open(encoding="utf-8", newline="") as file:
+        wrong = list(csv.DictReader(file))
+    assert wrong and {w["check"] for w in wrong} <= {"unsupported", "contradicted"}
+    assert all(w["said"] != w["museum"] for w in wrong)
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "Is it true?" in page and "Every wrong answer that visitors would hear" in page
+
+
+def test_a_merged_adapter_is_not_measured_anew(make: Release, finished: Finished) -> None:
+    scores = {"tuned": finished.result["scores"]["tuned"]}
+    folder = make(result={**finished.result, "scores": scores}).folder
+    assert json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["scores"]["truth"] == {}
 
 
 def test_a_worse_candidate_is_kept_and_not_served(
