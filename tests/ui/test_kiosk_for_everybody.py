@@ -12,7 +12,7 @@ from playwright.async_api import Page, expect
 
 from tests.ui.conftest import PIN
 from tests.ui.service_double import LANGUAGES, SUGGESTIONS, ServiceDouble
-from tests.ui.steps import SAID, answered, arrive, ask, begin, touch_corner
+from tests.ui.steps import SAID, answered, arrive, ask, begin, touch_corner, until_shown
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="session")]
 
@@ -112,7 +112,7 @@ async def resting(page: Page, service: ServiceDouble, language: str) -> None:
         await page.tap("#k-staff-restart")
     await begin(page, language)
     service.stop()
-    await expect(page.locator("#k-resting")).to_be_visible()
+    await until_shown(page, "#k-resting")
 
 
 State = Callable[[Page, ServiceDouble, str], Awaitable[None]]
@@ -196,6 +196,44 @@ async def _faults_here(page: Page) -> list[str]:
     if room < height * 0.12:
         found.append(f"{width}x{height}: only {room} px for the conversation")
     return found + ([f"{width}x{height}: scrolls sideways"] if wide else [])
+
+
+# The size of every text that can be seen, in units of the screen, the smallest first.
+TEXT_SIZES = """() => { const unit = Math.min(innerWidth, innerHeight) / 1080;
+    const seen = (part) => part.checkVisibility() && part.getBoundingClientRect().width > 1;
+    const told = (part) => [...part.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+    return [...document.querySelectorAll('body *')]
+        .filter((part) => seen(part) && (told(part) || part.placeholder) && !part.closest('[inert], #k-status'))
+        .map((part) => [parseFloat(getComputedStyle(part).fontSize) / unit, part.innerText || part.placeholder])
+        .sort((one, other) => one[0] - other[0]); }"""
+ENOUGH = {1: 28, 2: 34, 3: 41}
+"""Units of a 32-, 27- and 21.5-inch screen that make 10.3 mm: so large, a capital letter is seen at 0.7 degrees from
+600 mm (EN 301 549, 5.1.4)."""
+
+
+@pytest.mark.parametrize("language", ["en", "fr"])
+async def test_every_text_can_be_read_from_where_one_stands(
+    page: Page, service: ServiceDouble, kiosk_url: str, language: str
+) -> None:
+    await arrive(page, kiosk_url, language)
+    await page.tap("#k-chip-0")
+    await answered(page)
+    for size, enough in ENOUGH.items():
+        texts_seen: list[tuple[float, str]] = []
+        for width, height in SCREENS[:2]:
+            await page.set_viewport_size({"width": width, "height": height})
+            texts_seen += await page.evaluate(TEXT_SIZES)
+            await page.tap("#k-box input")
+            texts_seen += await page.evaluate(TEXT_SIZES)
+            await page.tap("#k-header")
+            for name in ("passage", "phone"):
+                await page.tap({"passage": ".k-from", "phone": "#k-take"}[name])
+                await expect(page.locator(f"#k-{name}")).to_be_visible()
+                texts_seen += await page.evaluate(TEXT_SIZES)
+                await page.tap(f"#k-{name} .k-close")
+        assert len(texts_seen) > 60
+        assert [text for text in texts_seen if text[0] < enough - 0.1] == [], size
+        await page.tap("#k-size")
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -87,7 +87,7 @@ function idleAfter() {
 }
 
 function watchTheTime() {
-  if (leaving || busySince || ["attract", "resting", "dark"].includes(topCover())) return stirQuietly();
+  if (leaving || busySince || reading || understanding || ["attract", "resting", "dark"].includes(topCover())) return stirQuietly();
   const now = Date.now();
   if (topCover() === "staff") return now - stirredAt > 60000 ? startOver() : undefined;
   if (!warnedAt && now - stirredAt < idleAfter()) return;
@@ -131,10 +131,14 @@ async function endAnswer() {
 function forget() {
   const box = find("#k-box input");
   if (box) box.value = "";
+  stopReading();
+  stopListening();
   hush();
   forgetPassage();
   rated.clear();
+  const loud = localStorage.getItem(VOLUME);
   localStorage.clear();
+  if (loud !== null) localStorage.setItem(VOLUME, loud);
   sessionStorage.clear();
 }
 
