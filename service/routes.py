@@ -11,7 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sse_starlette import EventSourceResponse
 
 from service.answering import Ask, Done, Guide
-from service.document import STREAM, Responses, fails, takes
+from service.document import SOUND, STREAM, Responses, fails, takes
 from service.errors import Problem
 from service.reading import StateDep, read_ask, read_feedback, read_recording, read_speak
 from service.schemas import (
@@ -130,8 +130,7 @@ async def feedback(request: Request, state: StateDep) -> FeedbackBody:
 @router.post(
     "/speak",
     response_class=Response,
-    responses={200: {"content": {"audio/wav": {"schema": {"type": "string", "format": "binary"}}}}}
-    | _problems(400, 404, 413, 415, 422, 429, 503),
+    responses=SOUND | _problems(400, 404, 413, 415, 422, 429, 503),
     openapi_extra=takes(SpeakBody),
 )
 async def speak(request: Request, state: StateDep) -> Response:
