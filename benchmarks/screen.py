@@ -39,12 +39,14 @@ TOUCH = """() => new Promise((done) => { const began = performance.now();
     new MutationObserver(() => document.querySelector('.k-thinking, .k-said') && done(performance.now() - began))
         .observe(document.body, {subtree: true, childList: true});
     document.querySelector('#k-chip-0').click(); })"""
-# From the touch on Ask to the first words of a new answer, at most half a minute.
+# From the touch on Ask to the first words of a new answer, at most half a minute; and whether they are an answer's.
 FIRST_WORD = """() => new Promise((done) => { const began = performance.now();
-    const said = () => document.querySelectorAll('#k-chat [data-testid=bot] .k-said').length;
-    const before = said();
-    const tell = () => done(performance.now() - began);
-    new MutationObserver(() => said() > before && tell()).observe(document.body, {subtree: true, childList: true});
+    const said = () => [...document.querySelectorAll('#k-chat [data-testid=bot] .k-said')];
+    const before = said().length;
+    const {resting} = JSON.parse(document.querySelector('#k-data').textContent).texts[document.documentElement.lang];
+    const tell = () => done({ms: performance.now() - began, answers: said().pop()?.innerText !== resting});
+    new MutationObserver(() => said().length > before && tell())
+        .observe(document.body, {subtree: true, childList: true});
     setTimeout(tell, 30000);
     document.querySelector('#k-ask').click(); })"""
 ROUNDS = 6
@@ -92,17 +94,18 @@ async def side_by_side(browser: Browser, url: str, screens: int, topic: Path) ->
     pages = [await new_page(browser, url, 1) for _ in range(screens)]
     for page in pages:
         await begin(page)
-    waited: list[float] = []
+    seen: list[dict[str, Any]] = []
     for _ in range(ROUNDS):
         for page in pages:
             await page.fill("#k-box input", questions.pop())
-        waited += await asyncio.gather(*(page.evaluate(FIRST_WORD) for page in pages))
+        seen += await asyncio.gather(*(page.evaluate(FIRST_WORD) for page in pages))
         for page in pages:
             await page.locator("#k-ask").wait_for()
-    waited.sort()
+    waited = sorted(each["ms"] for each in seen)
     return {
         "screens": screens,
         "questions": len(waited),
+        "unanswered": sum(not each["answers"] for each in seen),
         "first_word_p50_ms": round(statistics.median(waited)),
         "first_word_p95_ms": round(waited[int(0.95 * (len(waited) - 1))]),
         "first_word_max_ms": round(waited[-1]),

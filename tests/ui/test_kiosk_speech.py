@@ -25,6 +25,7 @@ from ui.visit import Visit
 pytestmark = [pytest.mark.timeout(180), pytest.mark.asyncio(loop_scope="session")]
 
 EN, VI = texts("en"), texts("vi")
+IDLE_MS = Settings().idle_s * 1000
 ALOUD = "#k-chat .k-aloud"
 
 
@@ -79,10 +80,15 @@ async def test_nobody_is_asked_whether_they_are_there_while_they_listen(
     await answered(page)
     await page.tap(ALOUD)
     await until_true(page, "CSS.highlights.has('k-read')")
-    await page.clock.fast_forward(155_000)
+    await page.clock.fast_forward(100_000)
     await page.clock.run_for(600)
     await expect(page.locator("#k-idle")).to_be_hidden()
     await expect(page.locator(ALOUD)).to_have_text(EN["stop_reading"])
+    # But a player that never comes to an end does not keep the visit for ever.
+    await page.clock.fast_forward(25_000)
+    await expect(page.locator(ALOUD)).to_have_text(EN["not_aloud"])
+    await page.clock.fast_forward(IDLE_MS * 2)
+    await expect(page.locator("#k-idle")).to_be_visible()
 
 
 async def test_a_passage_is_read_in_its_own_language(page: Page, service: ServiceDouble, kiosk_url: str) -> None:

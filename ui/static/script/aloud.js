@@ -1,6 +1,7 @@
 // Reading aloud: a sentence at a time, marked while it is heard, the next one on its way meanwhile. Only when asked to.
 
 const READING_MS = 20000; // for one sentence to come
+const LONGEST_HEARD_MS = 120000; // one sentence; a player that never ends would keep the visit for ever
 const LONGEST_SENTENCE = 1000; // characters the kiosk takes
 const LOUDER = 10; // per cent, a touch
 const VOLUME = "volume"; // the one thing this browser keeps, set by staff
@@ -69,14 +70,15 @@ function play(sound, leave) {
   audio.volume = volume / 100;
   return new Promise((done, fail) => {
     leave.throwIfAborted();
-    leave.addEventListener("abort", () => {
-      audio.pause();
-      fail(leave.reason);
-    });
+    leave.addEventListener("abort", fail);
     audio.addEventListener("ended", done);
     audio.addEventListener("error", fail);
+    setTimeout(fail, LONGEST_HEARD_MS);
     audio.play().catch(fail);
-  }).finally(() => URL.revokeObjectURL(audio.src));
+  }).finally(() => {
+    audio.pause();
+    URL.revokeObjectURL(audio.src);
+  });
 }
 
 function stopReading() {

@@ -59,7 +59,6 @@ async function showPassage(source) {
   const name = data.languages.find((known) => known.code === spoken)?.name ?? spoken;
   write(find("#k-passage-language"), spoken === language() ? "" : text("passage_language", { language: name }));
   find("#k-passage .k-aloud").hidden = !data.speak.includes(spoken);
-  labelAloud();
   stopReading();
   cover("passage");
   find("#k-passage-text").scrollTop = 0;

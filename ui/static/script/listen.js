@@ -31,6 +31,7 @@ async function record(leave) {
   mine.addEventListener("stop", () => {
     microphone.getTracks().forEach((track) => track.stop());
     if (recorder === mine) recorder = null;
+    stir();
     if (!leave.aborted) understand(new Blob(parts, { type: mine.mimeType }), leave);
   });
   leave.addEventListener("abort", () => mine.state === "recording" && mine.stop());

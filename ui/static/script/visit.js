@@ -87,7 +87,7 @@ function idleAfter() {
 }
 
 function watchTheTime() {
-  if (leaving || busySince || reading || understanding || ["attract", "resting", "dark"].includes(topCover())) return stirQuietly();
+  if (leaving || busySince || reading || recorder || ["attract", "resting", "dark"].includes(topCover())) return stirQuietly();
   const now = Date.now();
   if (topCover() === "staff") return now - stirredAt > 60000 ? startOver() : undefined;
   if (!warnedAt && now - stirredAt < idleAfter()) return;
