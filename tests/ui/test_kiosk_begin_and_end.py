@@ -47,15 +47,14 @@ async def test_a_touch_anywhere_begins_in_the_museums_language(
 
 
 async def test_the_attract_screen_speaks_every_language_in_turn(
-    page: Page, service: ServiceDouble, kiosk_url: str
+    timed: Page, service: ServiceDouble, kiosk_url: str
 ) -> None:
-    await page.clock.install()
-    await page.goto(kiosk_url)
+    await timed.goto(kiosk_url)
     for code in [*LANGUAGES, "en"]:
-        await expect(page.locator("#k-attract-title")).to_contain_text(TITLES[code])
-        await expect(page.locator("#k-attract-touch")).to_have_text(texts(code)["touch_to_begin"])
-        await expect(page.locator("#k-attract-notice")).to_have_text(texts(code)["computer_notice"])
-        await page.clock.fast_forward(7000)
+        await expect(timed.locator("#k-attract-title")).to_contain_text(TITLES[code])
+        await expect(timed.locator("#k-attract-touch")).to_have_text(texts(code)["touch_to_begin"])
+        await expect(timed.locator("#k-attract-notice")).to_have_text(texts(code)["computer_notice"])
+        await timed.clock.fast_forward(7000)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -88,43 +87,41 @@ async def test_everything_speaks_the_language_that_was_touched(
         assert not {word for word in left if not any(word in sentence for sentence in own.values())}
 
 
-async def test_nobody_there_is_asked_and_forgotten(page: Page, service: ServiceDouble, kiosk_url: str) -> None:
-    await page.clock.install()
-    await arrive(page, kiosk_url, "vi")
-    await page.tap("#k-size")
-    await ask(page, "Zanzibar ?")
-    await answered(page)
+async def test_nobody_there_is_asked_and_forgotten(timed: Page, service: ServiceDouble, kiosk_url: str) -> None:
+    await arrive(timed, kiosk_url, "vi")
+    await timed.tap("#k-size")
+    await ask(timed, "Zanzibar ?")
+    await answered(timed)
     words = len(BORN["vi"].split())
-    await page.clock.fast_forward(IDLE_MS - 2000)
-    await page.clock.run_for(500)
-    await expect(page.locator("#k-idle")).to_be_hidden()
-    await page.clock.fast_forward(2000 + 400 * words * 2)
-    await expect(page.locator("#k-idle")).to_be_visible()
-    assert await page.evaluate("document.activeElement.id") == "k-stay"
-    left = re.fullmatch(r"Màn hình sẽ bắt đầu lại sau (\d+) giây\.", await page.locator("#k-idle-left").inner_text())
+    await timed.clock.fast_forward(IDLE_MS - 2000)
+    await timed.clock.run_for(500)
+    await expect(timed.locator("#k-idle")).to_be_hidden()
+    await timed.clock.fast_forward(2000 + 400 * words * 2)
+    await expect(timed.locator("#k-idle")).to_be_visible()
+    assert await timed.evaluate("document.activeElement.id") == "k-stay"
+    left = re.fullmatch(r"Màn hình sẽ bắt đầu lại sau (\d+) giây\.", await timed.locator("#k-idle-left").inner_text())
     assert left and 0 < int(left[1]) <= WARNING_S
-    async with page.expect_navigation():
-        await page.clock.fast_forward(WARNING_MS)
-    await expect(page.locator("#k-attract")).to_be_visible()
-    assert "Zanzibar" not in await page.evaluate(SHOWN_WORDS)
-    assert await page.evaluate(KEPT_WORDS) == "{}{}"
-    assert await page.locator("html").get_attribute("lang") == "en"
-    assert await page.locator("html").get_attribute("data-size") == "1"
+    async with timed.expect_navigation():
+        await timed.clock.fast_forward(WARNING_MS)
+    await expect(timed.locator("#k-attract")).to_be_visible()
+    assert "Zanzibar" not in await timed.evaluate(SHOWN_WORDS)
+    assert await timed.evaluate(KEPT_WORDS) == "{}{}"
+    assert await timed.locator("html").get_attribute("lang") == "en"
+    assert await timed.locator("html").get_attribute("data-size") == "1"
 
 
-async def test_a_visitor_may_stay_as_often_as_they_like(page: Page, service: ServiceDouble, kiosk_url: str) -> None:
-    await page.clock.install()
-    await arrive(page, kiosk_url)
+async def test_a_visitor_may_stay_as_often_as_they_like(timed: Page, service: ServiceDouble, kiosk_url: str) -> None:
+    await arrive(timed, kiosk_url)
     for times in range(11):
-        await page.clock.fast_forward(IDLE_MS + 1000)
-        await expect(page.locator("#k-idle")).to_be_visible()
-        await page.clock.fast_forward(WARNING_MS // 2)
+        await timed.clock.fast_forward(IDLE_MS + 1000)
+        await expect(timed.locator("#k-idle")).to_be_visible()
+        await timed.clock.fast_forward(WARNING_MS // 2)
         if times % 2:
-            await page.tap("#k-stay")
+            await timed.tap("#k-stay")
         else:
-            await page.touchscreen.tap(540, 300)
-        await expect(page.locator("#k-idle")).to_be_hidden()
-    assert await page.locator("#k-chip-0").is_visible()
+            await timed.touchscreen.tap(540, 300)
+        await expect(timed.locator("#k-idle")).to_be_hidden()
+    assert await timed.locator("#k-chip-0").is_visible()
 
 
 def test_the_shipped_times_are_long_enough() -> None:
@@ -135,17 +132,16 @@ def test_the_shipped_times_are_long_enough() -> None:
 
 
 async def test_nobody_is_asked_while_an_answer_is_on_its_way(
-    page: Page, service: ServiceDouble, kiosk_url: str
+    timed: Page, service: ServiceDouble, kiosk_url: str
 ) -> None:
     service.first_word_s = 60
-    await page.clock.install()
-    await arrive(page, kiosk_url)
-    await page.tap("#k-chip-0")
-    await expect(page.locator("#k-stop")).to_be_visible()
-    await page.clock.fast_forward(IDLE_MS + 5000)
-    await page.clock.run_for(600)
-    assert await page.locator("#k-stop").is_visible()
-    await expect(page.locator("#k-idle")).to_be_hidden()
+    await arrive(timed, kiosk_url)
+    await timed.tap("#k-chip-0")
+    await expect(timed.locator("#k-stop")).to_be_visible()
+    await timed.clock.fast_forward(IDLE_MS + 5000)
+    await timed.clock.run_for(600)
+    assert await timed.locator("#k-stop").is_visible()
+    await expect(timed.locator("#k-idle")).to_be_hidden()
 
 
 async def test_forty_visits_end_in_the_middle_of_an_answer_and_none_leaks(

@@ -130,18 +130,17 @@ STATES: list[State] = [
 
 @pytest.mark.parametrize("language", ["en", "vi"])
 async def test_no_state_breaks_a_rule_of_accessibility(
-    page: Page, service: ServiceDouble, kiosk_url: str, language: str
+    timed: Page, service: ServiceDouble, kiosk_url: str, language: str
 ) -> None:
     """One visit through every state, upright and lying."""
-    await page.clock.install()
-    await page.goto(kiosk_url)
+    await timed.goto(kiosk_url)
     found: dict[str, list[str]] = {}
     for state in STATES:
-        await state(page, service, language)
-        found[state.__name__] = await violations(page)
-        await page.set_viewport_size({"width": 1920, "height": 1080})
-        found[state.__name__] += await violations(page)
-        await page.set_viewport_size({"width": 1080, "height": 1920})
+        await state(timed, service, language)
+        found[state.__name__] = await violations(timed)
+        await timed.set_viewport_size({"width": 1920, "height": 1080})
+        found[state.__name__] += await violations(timed)
+        await timed.set_viewport_size({"width": 1080, "height": 1920})
     assert found == dict.fromkeys(found, []) and len(found) == 15
 
 

@@ -251,34 +251,32 @@ async def test_start_over_leaves_no_word(page: Page, service: ServiceDouble, kio
 
 
 async def test_without_the_service_the_guide_rests_and_comes_back(
-    page: Page, service: ServiceDouble, kiosk_url: str
+    timed: Page, service: ServiceDouble, kiosk_url: str
 ) -> None:
-    await page.clock.install()
-    await arrive(page, kiosk_url)
-    await speak_vietnamese(page)
-    await ask(page, "Hồ Chí Minh sinh ra ở đâu?")
-    await answered(page)
+    await arrive(timed, kiosk_url)
+    await speak_vietnamese(timed)
+    await ask(timed, "Hồ Chí Minh sinh ra ở đâu?")
+    await answered(timed)
     service.stop()
-    await until_shown(page, "#k-resting")
-    assert VI["offline_title"] in await page.locator("#k-resting").inner_text()
-    assert await page.evaluate("document.querySelector('gradio-app').inert")
+    await until_shown(timed, "#k-resting")
+    assert VI["offline_title"] in await timed.locator("#k-resting").inner_text()
+    assert await timed.evaluate("document.querySelector('gradio-app').inert")
     service.start()
-    await until_shown(page, "#k-attract")
-    await begin(page)
-    assert await page.locator(ASKED).count() == 0, "whoever was here has left"
+    await until_shown(timed, "#k-attract")
+    await begin(timed)
+    assert await timed.locator(ASKED).count() == 0, "whoever was here has left"
 
 
-async def test_a_kiosk_that_starts_first_waits_for_the_service(page: Page, service: ServiceDouble) -> None:
+async def test_a_kiosk_that_starts_first_waits_for_the_service(timed: Page, service: ServiceDouble) -> None:
     service.stop()
-    await page.clock.install()
     with kiosk_here(Settings(service_url=service.url)) as (_, url):
-        await page.goto(url)
-        await expect(page.locator("#k-resting")).to_be_visible()
-        assert (await page.locator("body").inner_text()).strip("… \n") == "", "it has no words of its own"
+        await timed.goto(url)
+        await expect(timed.locator("#k-resting")).to_be_visible()
+        assert (await timed.locator("body").inner_text()).strip("… \n") == "", "it has no words of its own"
         service.start()
-        await until_shown(page, "#k-attract")
-        await begin(page)
-        await page.goto("about:blank")
+        await until_shown(timed, "#k-attract")
+        await begin(timed)
+        await timed.goto("about:blank")
 
 
 async def test_only_one_question_at_a_time_whatever_the_page_does(service: ServiceDouble, kiosk_url: str) -> None:

@@ -71,24 +71,23 @@ async def test_a_second_touch_a_new_question_and_start_over_end_the_reading(
 
 
 async def test_nobody_is_asked_whether_they_are_there_while_they_listen(
-    page: Page, service: ServiceDouble, kiosk_url: str
+    timed: Page, service: ServiceDouble, kiosk_url: str
 ) -> None:
     service.reading_s = 60
-    await page.clock.install()
-    await arrive(page, kiosk_url)
-    await page.tap("#k-chip-0")
-    await answered(page)
-    await page.tap(ALOUD)
-    await until_true(page, "CSS.highlights.has('k-read')")
-    await page.clock.fast_forward(100_000)
-    await page.clock.run_for(600)
-    await expect(page.locator("#k-idle")).to_be_hidden()
-    await expect(page.locator(ALOUD)).to_have_text(EN["stop_reading"])
+    await arrive(timed, kiosk_url)
+    await timed.tap("#k-chip-0")
+    await answered(timed)
+    await timed.tap(ALOUD)
+    await until_true(timed, "CSS.highlights.has('k-read')")
+    await timed.clock.fast_forward(100_000)
+    await timed.clock.run_for(600)
+    await expect(timed.locator("#k-idle")).to_be_hidden()
+    await expect(timed.locator(ALOUD)).to_have_text(EN["stop_reading"])
     # But a player that never comes to an end does not keep the visit for ever.
-    await page.clock.fast_forward(25_000)
-    await expect(page.locator(ALOUD)).to_have_text(EN["not_aloud"])
-    await page.clock.fast_forward(IDLE_MS * 2)
-    await expect(page.locator("#k-idle")).to_be_visible()
+    await timed.clock.fast_forward(25_000)
+    await expect(timed.locator(ALOUD)).to_have_text(EN["not_aloud"])
+    await timed.clock.fast_forward(IDLE_MS * 2)
+    await expect(timed.locator("#k-idle")).to_be_visible()
 
 
 async def test_a_passage_is_read_in_its_own_language(page: Page, service: ServiceDouble, kiosk_url: str) -> None:
@@ -141,16 +140,15 @@ async def test_a_spoken_question_is_written_into_the_box_and_asked_by_the_visito
 
 
 async def test_a_recording_ends_by_itself_and_what_was_not_understood_is_said(
-    page: Page, service: ServiceDouble, kiosk_url: str
+    timed: Page, service: ServiceDouble, kiosk_url: str
 ) -> None:
     service.voice = False
-    await page.clock.install()
-    await arrive(page, kiosk_url)
-    await page.tap("#k-listen")
-    await expect(page.locator("#k-listen")).to_have_text(EN["said_all"])
-    await page.clock.fast_forward(15_000)
-    await expect(page.locator("#k-box input")).to_have_attribute("placeholder", EN["not_heard"])
-    await expect(page.locator("#k-listen")).to_have_text(EN["say"])
+    await arrive(timed, kiosk_url)
+    await timed.tap("#k-listen")
+    await expect(timed.locator("#k-listen")).to_have_text(EN["said_all"])
+    await timed.clock.fast_forward(15_000)
+    await expect(timed.locator("#k-box input")).to_have_attribute("placeholder", EN["not_heard"])
+    await expect(timed.locator("#k-listen")).to_have_text(EN["say"])
 
 
 async def test_a_visitor_who_leaves_while_speaking_is_not_heard(
@@ -178,6 +176,7 @@ async def test_staff_set_how_loud_it_is_and_visitors_do_not_unset_it(
         await page.tap("#k-staff-restart")
     await expect(page.locator("#k-attract")).to_be_visible()
     assert await page.evaluate(KEPT_WORDS) == '{"volume":"80"}{}'
+    await page.evaluate("localStorage.clear()")
 
 
 async def test_without_a_voice_nothing_offers_to_read() -> None:

@@ -104,13 +104,12 @@ async def test_the_screen_goes_dark_and_comes_back(page: Page, service: ServiceD
 
 
 @pytest.mark.asyncio(loop_scope="session")
-async def test_a_forgotten_panel_closes_itself(page: Page, service: ServiceDouble, kiosk_url: str) -> None:
-    await page.clock.install()
-    await arrive(page, kiosk_url)
-    await touch_corner(page)
-    await expect(page.locator("#k-staff")).to_be_visible()
-    async with page.expect_navigation():
-        await page.clock.fast_forward(61_000)
+async def test_a_forgotten_panel_closes_itself(timed: Page, service: ServiceDouble, kiosk_url: str) -> None:
+    await arrive(timed, kiosk_url)
+    await touch_corner(timed)
+    await expect(timed.locator("#k-staff")).to_be_visible()
+    async with timed.expect_navigation():
+        await timed.clock.fast_forward(61_000)
 
 
 @pytest.mark.asyncio(loop_scope="session")
