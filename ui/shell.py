@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 
 from fastapi import FastAPI
@@ -35,8 +35,8 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-_MAY_LISTEN = "camera=(), geolocation=(), microphone=(self)"
-"""For the page alone, and only where spoken questions are understood."""
+_LISTENING = {**_HEADERS, "Permissions-Policy": "camera=(), geolocation=(), microphone=(self)"}
+"""Of the page alone, and only where spoken questions are understood."""
 
 
 class Shell:
@@ -86,9 +86,7 @@ class Shell:
             headers = MutableHeaders(raw=start["headers"])
             headers["Content-Length"] = str(len(page))
             headers["Cache-Control"] = "no-store"
-            if topic and topic.speech.listen:
-                headers["Permissions-Policy"] = _MAY_LISTEN
-            await _with_headers(send)(start)
+            await _with_headers(send, _LISTENING if topic and topic.speech.listen else _HEADERS)(start)
             await send({"type": "http.response.body", "body": page})
 
         await self._app(scope, receive, collect)
@@ -110,12 +108,10 @@ async def _closed(scope: Scope, receive: Receive, send: Send) -> None:
     await PlainTextResponse("Not found", status_code=404, headers=_HEADERS)(scope, receive, send)
 
 
-def _with_headers(send: Send) -> Send:
+def _with_headers(send: Send, dress: Mapping[str, str] = _HEADERS) -> Send:
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
-            headers = MutableHeaders(raw=message["headers"])
-            for name, value in _HEADERS.items():
-                headers.setdefault(name, value)
+            MutableHeaders(raw=message["headers"]).update(dress)
         await send(message)
 
     return sending
