@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ui.errors import ServiceGarbled, ServiceRefused, ServiceUnreachable
 from ui.settings import Settings
 
-LIVE_TIMEOUT_S = 1.5
+LIVE_TIMEOUT_S = 2.5
 """Below the time between two looks, so that looks never pile up."""
 SILENCE_TIMEOUT_S = 20.0
 """A service that says nothing for so long in the middle of an answer counts as gone."""

@@ -1,7 +1,7 @@
 // A visit from its first touch to its last: begin, be asked whether anybody is there, start over, rest.
 
 const POLL_MS = 3000;
-const POLL_TIMEOUT_MS = 2000;
+const POLL_TIMEOUT_MS = 2800; // a busy machine is not a dead service, which refuses at once
 const MISSES_TO_REST = 2;
 const BUSY_MS = 75000; // beyond the longest answer; a Stop button that outlives it is a fault
 const WORD_MS = 400; // reading a word
