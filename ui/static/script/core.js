@@ -45,7 +45,7 @@ function fill(field, value) {
 }
 
 async function fetchJson(path, options = {}) {
-  return fetch(data.root + path, { cache: "no-store", signal: AbortSignal.timeout(5000), ...options });
+  return fetch(data.root + path, { cache: "no-store", signal: AbortSignal.timeout(8000), ...options });
 }
 
 function post(path, body, options = {}) {
