@@ -73,10 +73,13 @@ function followAnswer() {
   if (busy === Boolean(busySince)) return;
   busySince = busy ? Date.now() : 0;
   document.body.classList.toggle("k-busy", busy);
-  if (busy) stopReading();
-  if (busy) stopListening();
-  if (busy) hideKeyboard();
-  else announce(last, true);
+  if (busy) {
+    stopReading();
+    stopListening();
+    hideKeyboard();
+  } else {
+    announce(last, true);
+  }
   stir();
 }
 
