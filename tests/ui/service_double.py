@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import itertools
 import json
 import socket
 import threading
@@ -224,7 +225,8 @@ class ServiceDouble:
             await asyncio.sleep(1)
             yield "", {}
         await asyncio.sleep(self.first_word_s % 1)
-        for word in words.split(" "):
+        said = words.split(" ")
+        for word in itertools.cycle(said) if "__endless__" in question else said:
             yield "delta", {"text": word + " "}
             await asyncio.sleep(self.word_s)
         if "__break__" in question:

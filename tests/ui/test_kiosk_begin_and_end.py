@@ -158,7 +158,7 @@ async def test_forty_visits_end_in_the_middle_of_an_answer_and_none_leaks(
             assert await page.locator(SAID).count() == 0
             shown = await page.evaluate(SHOWN_WORDS)
             assert "Zanzibar" not in shown and BORN["en"][:20] not in shown
-            await ask(page, f"Zanzibar{screen}{number} __long__ ?")
+            await ask(page, f"Zanzibar{screen}{number} __endless__ ?")
             await expect(page.locator(SAID)).to_contain_text("1890")
             await start_over(page)
             shown = await page.evaluate(SHOWN_WORDS) + await page.evaluate(KEPT_WORDS)

@@ -135,13 +135,13 @@ async def test_stop_keeps_what_was_said_and_tells_the_service(
         page = await new_page()
         await arrive(page, kiosk_url)
         for times in range(1, 9):
-            await ask(page, "__long__")
+            await ask(page, "__endless__")
             await expect(page.locator(SAID).nth(times - 1)).to_contain_text("Ho Chi Minh")
             await asyncio.sleep(0.04 * (times % 5))
             await page.tap("#k-stop")
             await answered(page, times)
             words = await page.locator(ANSWERED).last.inner_text()
-            assert words.startswith("Ho Chi Minh") and len(words) < 3 * len(BORN["en"]), "long before its own end"
+            assert words.startswith("Ho Chi Minh")
             assert await page.locator(f"{SAID} .k-stopped").last.inner_text() == EN["stopped"]
             assert await page.locator("[data-testid=status-tracker]:visible, .toast-wrap:visible").count() == 0
 
@@ -154,7 +154,7 @@ async def test_stop_keeps_what_was_said_and_tells_the_service(
 async def test_another_language_during_an_answer(page: Page, service: ServiceDouble, kiosk_url: str) -> None:
     service.word_s = 0.1
     await arrive(page, kiosk_url)
-    await ask(page, "__long__")
+    await ask(page, "__endless__")
     await expect(page.locator(SAID)).to_contain_text("Ho Chi Minh was")
     await speak_vietnamese(page)
     await service.until_cancelled(1)
@@ -176,7 +176,7 @@ async def test_a_late_reply_to_a_language_does_not_bring_stop_back(
 
     await arrive(page, kiosk_url)
     await page.route("**/gradio_api/run/predict", hold_back)
-    await ask(page, "__long__")
+    await ask(page, "__endless__")
     await expect(page.locator(SAID)).to_contain_text("Ho Chi Minh was")
     await speak_vietnamese(page)
     async with page.expect_response("**/gradio_api/run/predict"):
@@ -234,7 +234,7 @@ async def test_any_question_is_shown_as_it_was_written(
 async def test_start_over_leaves_no_word(page: Page, service: ServiceDouble, kiosk_url: str) -> None:
     await arrive(page, kiosk_url)
     await speak_vietnamese(page)
-    await ask(page, "Zanzibar __long__ ?")
+    await ask(page, "Zanzibar __endless__ ?")
     await expect(page.locator(SAID)).to_contain_text("Hoàng Trù")
     await page.fill("#k-box input", "Zanzibar draft")
     await start_over(page)
