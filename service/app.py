@@ -33,6 +33,7 @@ from service.remote_engine import RemoteEngine
 from service.routes import router
 from service.schemas import AskBody, ProblemReply
 from service.settings import Settings
+from service.speech import open_speech
 from service.state import State
 from service.tracing import NO_TRACES, open_traces
 from service.vllm_engine import VllmEngine
@@ -103,9 +104,10 @@ def build_guide(settings: Settings, engine: Engine | None = None, tracer: Tracer
 
 def build_app(settings: Settings, *, engine: Engine | None = None) -> FastAPI:
     """The service. `engine` replaces the configured one. Raises what `build_guide` raises."""
+    speech = open_speech(settings)
     tracer, send_last_traces = open_traces(settings.traces)
     guide = build_guide(settings, engine, tracer)
-    state = State(guide, Keeper(guide, stall_s=settings.stall_s), settings)
+    state = State(guide, Keeper(guide, stall_s=settings.stall_s), settings, speech)
     state.reloader = Reloader(state, build_engine)
 
     @contextlib.asynccontextmanager
@@ -116,6 +118,8 @@ def build_app(settings: Settings, *, engine: Engine | None = None) -> FastAPI:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         await asyncio.to_thread(guide.book.close)
+        if speech:
+            await speech.close()
         await asyncio.to_thread(send_last_traces)
 
     app = FastAPI(title="Docent", summary="A museum's own guide.", lifespan=lifespan, docs_url=None, redoc_url=None)
@@ -152,7 +156,10 @@ async def _openai_problem(request: Request, error: Exception) -> JSONResponse:
 
 async def _http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    there = "POST /ask, /feedback and /v1/chat/completions, GET /topic, /sources/{id}, /live, /ready and /v1/models"
+    there = (
+        "POST /ask, /feedback, /speak, /listen and /v1/chat/completions, "
+        "GET /topic, /sources/{id}, /live, /ready and /v1/models"
+    )
     detail = f"{request.method} {request.url.path}: {error.detail}. There are {there}."
     problem = Problem(error.status_code, str(error.detail), detail)
     return JSONResponse(problem.body, error.status_code, error.headers, "application/problem+json")

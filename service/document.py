@@ -11,6 +11,8 @@ from pydantic import BaseModel
 Responses = dict[int | str, dict[str, Any]]
 STREAM: Responses = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
 """Of a route that streams when it is asked to."""
+SOUND: Responses = {200: {"content": {"audio/wav": {"schema": {"type": "string", "format": "binary"}}}}}
+"""Of a route that speaks."""
 _HERE = "#/components/schemas/"
 
 

@@ -22,7 +22,7 @@ from service.metrics import Metrics
 from service.settings import is_loopback
 
 _ASKING = ("/ask", "/v1/chat/completions")
-_LIMITED = (*_ASKING, "/feedback")
+_LIMITED = (*_ASKING, "/feedback", "/speak", "/listen")
 _OPEN = ("/live", "/ready")
 _OPERATORS = ("/metrics",)
 _KEYED = ("/tokenize", "/generate")

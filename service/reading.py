@@ -10,8 +10,9 @@ from pydantic import ValidationError
 
 from service.answering import Ask, Guide
 from service.errors import BadQuestion
-from service.schemas import AskBody, FeedbackBody
+from service.schemas import AskBody, FeedbackBody, SpeakBody
 from service.settings import Settings
+from service.speech import LARGEST_RECORDING, Audio
 from service.state import State
 from topics.prompt import Turn
 
@@ -27,16 +28,21 @@ def _state(request: Request) -> State:
 StateDep = Annotated[State, Depends(_state)]
 
 
+async def _read(request: Request, largest: int) -> bytes:
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > largest:
+            raise BadQuestion(413, "Too long", f"The body is longer than {largest} bytes; send fewer.")
+    return body
+
+
 async def read_json(request: Request, example: str = '{"question": "…"}') -> Any:
     """The body as JSON. Raises BadQuestion, which says what is wrong and what to do."""
     kind = request.headers.get("content-type", "application/json").partition(";")[0].strip()
     if kind != "application/json":
         raise BadQuestion(415, "Not JSON", f"The body is {kind}; send application/json.")
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _LARGEST:
-            raise BadQuestion(413, "Too long", f"The body is longer than {_LARGEST} bytes; send fewer.")
+    body = await _read(request, _LARGEST)
     try:
         return json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -75,6 +81,23 @@ async def read_feedback(request: Request) -> FeedbackBody:
         return FeedbackBody.model_validate(value)
     except ValidationError as error:
         raise BadQuestion(422, "Not a rating", explain(error, "id and rating")) from error
+
+
+async def read_speak(request: Request) -> SpeakBody:
+    """Words to read aloud. Raises BadQuestion, which says what is wrong and what to do."""
+    value = await read_json(request, '{"text": "…", "lang": "en"}')
+    try:
+        return SpeakBody.model_validate(value)
+    except ValidationError as error:
+        raise BadQuestion(422, "Not to be read aloud", explain(error, "text and lang")) from error
+
+
+async def read_recording(request: Request) -> Audio:
+    """A spoken question. Raises BadQuestion, which says what is wrong and what to do."""
+    sound = await _read(request, LARGEST_RECORDING)
+    if not sound:
+        raise BadQuestion(422, "No recording", "The body is empty; send a recording, such as audio/webm.")
+    return Audio(sound, request.headers.get("content-type", "application/octet-stream"))
 
 
 def explain(error: ValidationError, fields: str = "question, history and language") -> str:

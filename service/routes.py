@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,22 +12,29 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sse_starlette import EventSourceResponse
 
 from service.answering import Ask, Done, Guide
-from service.document import STREAM, Responses, fails, takes
+from service.document import SOUND, STREAM, Responses, fails, takes
 from service.errors import EngineError, Problem
-from service.reading import StateDep, read_ask, read_feedback
+from service.reading import StateDep, read_ask, read_feedback, read_recording, read_speak
 from service.schemas import (
     AskBody,
     AskReply,
     FeedbackBody,
+    HeardReply,
     LanguageView,
     PassageReply,
     ProblemReply,
     PromptReply,
+    SpeakBody,
+    SpeechView,
     TopicReply,
     WordsReply,
 )
+from service.speech import Speech, SpeechError, Voices
+from service.state import State
 from service.streaming import VisitorLeft, as_sse, unless_visitor_leaves
 from topics.articles import passage
+
+log = logging.getLogger(__name__)
 
 
 def _problems(*statuses: int) -> Responses:
@@ -68,6 +76,7 @@ async def topic(state: StateDep) -> TopicReply:
     """What a kiosk needs: title, languages, texts and opening questions."""
     guide = state.guide
     languages = guide.topic.languages
+    voices = await _voices(state)
     return TopicReply(
         id=guide.topic.id,
         title={code: guide.topic.name(code) for code in languages},
@@ -77,6 +86,7 @@ async def topic(state: StateDep) -> TopicReply:
         colours=guide.topic.colours.model_dump(),
         release=guide.release,
         feedback=guide.book.keeps != "off",
+        speech=SpeechView(speak=sorted(voices.speak), listen=sorted(voices.listen)),
         words_kept_days=guide.book.words_kept_days,
     )
 
@@ -118,6 +128,59 @@ async def feedback(request: Request, state: StateDep) -> FeedbackBody:
     thumb = await read_feedback(request)
     await state.guide.book.rate(thumb.id, thumb.rating)
     return thumb
+
+
+@router.post(
+    "/speak",
+    response_class=Response,
+    responses=SOUND | _problems(400, 404, 413, 415, 422, 429, 503),
+    openapi_extra=takes(SpeakBody),
+)
+async def speak(request: Request, state: StateDep) -> Response:
+    """Read words aloud, in a language of `speech.speak` of `GET /topic`; the sound is as `DOCENT_SPEECH` makes it."""
+    body = await read_speak(request)
+    speech = _with_voice(state.speech, (await _voices(state)).speak, body.lang)
+    try:
+        audio = await speech.speak(body.text, body.lang)
+    except SpeechError as error:
+        raise _silent(error) from error
+    return Response(audio.sound, media_type=audio.media_type)
+
+
+@router.post(
+    "/listen",
+    response_model=HeardReply,
+    responses=_problems(404, 413, 422, 429, 503),
+    openapi_extra={"requestBody": {"required": True, "content": {"application/octet-stream": {}}}},
+)
+async def listen(request: Request, state: StateDep, lang: str = "") -> HeardReply:
+    """What was said in a recording, in a language of `speech.listen` of `GET /topic`. Recording and words are not kept.
+
+    The body is the recording; its `Content-Type` (`audio/webm`, `audio/wav`) is what the speech engine is told.
+    """
+    recording = await read_recording(request)
+    speech = _with_voice(state.speech, (await _voices(state)).listen, lang)
+    try:
+        return HeardReply(text=await speech.listen(recording, lang))
+    except SpeechError as error:
+        raise _silent(error) from error
+
+
+async def _voices(state: State) -> Voices:
+    """In the museum's own languages alone."""
+    return (await state.speech.voices()).among(state.guide.topic.languages) if state.speech else Voices()
+
+
+def _with_voice(speech: Speech | None, languages: frozenset[str], lang: str) -> Speech:
+    if speech is None or lang not in languages:
+        there = ", ".join(sorted(languages)) or "none; DOCENT_SPEECH names a speech engine"
+        raise Problem(404, "No voice", f"There is no voice for this language. There are: {there}.")
+    return speech
+
+
+def _silent(error: SpeechError) -> Problem:
+    log.warning("no speech: %s", error)
+    return Problem(503, "No speech", "The speech engine gave nothing; please try again in a moment.")
 
 
 @router.post(

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from service.speech import LONGEST_TEXT
 from topics.check import Check
 
 Outcome = Literal["answered", "unsure", "declined", "visit", "greeting", "unknown"]
@@ -135,6 +136,27 @@ class PassageReply(BaseModel):
     """Language of the passage: the museum's first."""
 
 
+class SpeakBody(Strict):
+    """The body of `POST /speak`."""
+
+    text: Text = Field(max_length=LONGEST_TEXT)
+    lang: str
+    """One of `speech.speak` of `GET /topic`."""
+
+
+class HeardReply(BaseModel):
+    """What was said in a recording: `POST /listen`."""
+
+    text: str
+
+
+class SpeechView(BaseModel):
+    """Languages with a voice, and languages that are understood when spoken; none without `DOCENT_SPEECH`."""
+
+    speak: list[str]
+    listen: list[str]
+
+
 class LanguageView(BaseModel):
     code: str
     name: str
@@ -153,6 +175,7 @@ class TopicReply(BaseModel):
     release: str
     feedback: bool
     """Whether `POST /feedback` takes ratings."""
+    speech: SpeechView
     words_kept_days: int | None
     """Days that the museum keeps what visitors ask; null where it keeps no words. The attract screen says so."""
 

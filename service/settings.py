@@ -96,6 +96,9 @@ class Settings(BaseSettings):
     """Most tokens of a prompt and its answer together; the oldest turns of a conversation are dropped to fit."""
     kv_cache_gib: float = Field(1.0, gt=0)
     """Memory for the engine's key-value cache on a CPU, in GiB."""
+    speech: str = ""
+    """`espeak-ng` lets the kiosk read answers aloud, by Debian's program of that name; a URL is a speech engine on this
+    machine that reads, listens or both (docs/operations.md). Without it the kiosk shows neither button."""
     bench: bool = False
     """For benchmarks on this machine: the model always answers, in 48 tokens; no cache, no rate limit."""
     book: Literal["off", "counts", "words"] = "counts"
@@ -125,6 +128,13 @@ class Settings(BaseSettings):
         if value in ("local", "scripted") or (value.strip(", ") and all(map(_is_url, _split(value)))):
             return value
         raise ValueError("write local, scripted, or http://HOST:PORT addresses separated by commas")
+
+    @field_validator("speech")
+    @classmethod
+    def _a_speech_engine(cls, value: str) -> str:
+        if value in ("", "espeak-ng") or _is_url(value):
+            return value.rstrip("/")
+        raise ValueError("write espeak-ng, or the http://HOST:PORT address of a speech engine")
 
     @property
     def engine_urls(self) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Literal, Protocol
 from urllib.parse import quote
 
@@ -14,10 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ui.errors import ServiceGarbled, ServiceRefused, ServiceUnreachable
 from ui.settings import Settings
 
-LIVE_TIMEOUT_S = 1.5
+LIVE_TIMEOUT_S = 2.5
 """Below the time between two looks, so that looks never pile up."""
 SILENCE_TIMEOUT_S = 20.0
 """A service that says nothing for so long in the middle of an answer counts as gone."""
+SPEECH_TIMEOUT_S = 20.0
+"""For a sentence read aloud, and for a spoken question; the service's own limit."""
 _COLOUR = r"^#[0-9a-fA-F]{6}$"
 
 
@@ -73,6 +76,13 @@ class Texts(_Wire):
     delete: str
     capitals: str
     hide_keyboard: str
+    read_aloud: str
+    stop_reading: str
+    not_aloud: str
+    say: str
+    said_all: str
+    listening: str
+    not_heard: str
     words_kept: str = ""
     """That the museum keeps what visitors ask, and how long; the service sends it only where that is so."""
     staff: str
@@ -85,6 +95,9 @@ class Texts(_Wire):
     staff_release: str
     staff_works: str
     staff_rests: str
+    staff_volume: str
+    staff_quieter: str
+    staff_louder: str
     staff_restart: str
     staff_dark: str
     staff_dark_hint: str
@@ -98,6 +111,13 @@ class Colours(_Wire):
     background: str = Field("#fbf7ef", pattern=_COLOUR)
 
 
+class Speech(_Wire):
+    """Languages that the service reads aloud, and languages it understands when spoken; a button each, or none."""
+
+    speak: tuple[str, ...] = ()
+    listen: tuple[str, ...] = ()
+
+
 class Topic(_Wire):
     """What the museum speaks about, and in which words."""
 
@@ -109,6 +129,7 @@ class Topic(_Wire):
     colours: Colours = Colours()
     feedback: bool = True
     """Whether the service takes thumbs."""
+    speech: Speech = Speech()
 
     @property
     def first_language(self) -> str:
@@ -185,6 +206,18 @@ class Done(_Wire):
     lang: str | None = None
 
 
+@dataclass(frozen=True)
+class Audio:
+    """Sound, and the media type it is in."""
+
+    sound: bytes
+    media_type: str
+
+
+class _Heard(_Wire):
+    text: str
+
+
 class _Problem(_Wire):
     status: int = 500
     suggestions: tuple[str, ...] = ()
@@ -218,6 +251,12 @@ class Service(Protocol):
 
     async def feedback(self, answer: str, rating: Rating) -> None:
         """Tell whether an answer helped; a `ServiceError` when nobody took it."""
+
+    async def speak(self, text: str, language: str) -> Audio:
+        """A sentence read aloud, or a `ServiceError`."""
+
+    async def listen(self, recording: Audio, language: str) -> str:
+        """What was said in a recording, or a `ServiceError`."""
 
     async def health(self) -> Health:
         """How the service is. Never raises."""
@@ -286,6 +325,32 @@ class HttpService:
             reply = await self._http.post("/feedback", json={"id": answer, "rating": rating}, timeout=5.0)
             if not reply.is_success:
                 raise _refusal(reply.status_code, reply.content)
+
+    async def speak(self, text: str, language: str) -> Audio:
+        """A sentence read aloud, or a `ServiceError`."""
+        with _translated("POST /speak"):
+            body = {"text": text, "lang": language}
+            reply = await self._http.post("/speak", json=body, timeout=SPEECH_TIMEOUT_S)
+            if not reply.is_success:
+                raise _refusal(reply.status_code, reply.content)
+        media_type = reply.headers.get("content-type", "")
+        if not media_type.startswith("audio/"):
+            raise ServiceGarbled("POST /speak: not audio")
+        return Audio(reply.content, media_type)
+
+    async def listen(self, recording: Audio, language: str) -> str:
+        """What was said in a recording, or a `ServiceError`."""
+        with _translated("POST /listen"):
+            reply = await self._http.post(
+                "/listen",
+                params={"lang": language},
+                content=recording.sound,
+                headers={"Content-Type": recording.media_type},
+                timeout=SPEECH_TIMEOUT_S,
+            )
+            if not reply.is_success:
+                raise _refusal(reply.status_code, reply.content)
+            return _Heard.model_validate_json(reply.content).text
 
     async def health(self) -> Health:
         """How the service is. Never raises."""

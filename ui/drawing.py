@@ -23,12 +23,21 @@ def _messages(turn: Turn, visit: Visit, newest: bool) -> tuple[dict[str, str], d
         for source in turn.sources
     )
     thumbs = _thumbs(turn.id, visit.texts) if turn.id and newest and visit.topic.feedback else ""
-    if sources or thumbs:
-        parts.append(f'<div class="k-tools"><div class="k-sources">{sources}</div>{thumbs}</div>')
+    aloud = _aloud(turn, visit) if newest and not visit.busy else ""
+    if sources or thumbs or aloud:
+        parts.append(f'<div class="k-tools"><div class="k-sources">{sources}</div>{aloud}{thumbs}</div>')
     return (
         {"role": "user", "content": _said(turn.question, turn.language)},
         {"role": "assistant", "content": "".join(parts) or _said(texts.thinking, turn.language, "k-thinking")},
     )
+
+
+def _aloud(turn: Turn, visit: Visit) -> str:
+    """A button that reads the answer, where there is a voice for its language; the page's script names it anew."""
+    if not turn.answer or turn.language not in visit.topic.speech.speak:
+        return ""
+    label = f"<span>{literal(visit.texts.read_aloud)}</span>"
+    return f'<button class="k-aloud" value="{turn.language}">{label}</button>'
 
 
 def _thumbs(answer: str, texts: Texts) -> str:

@@ -23,7 +23,7 @@ from ui.words import LONGEST_UNBROKEN, unbroken
 STATIC = Path(__file__).resolve().parent / "static"
 
 _STYLE = ("page", "covers", "keyboard")
-_SCRIPT = ("core", "covers", "announce", "telex", "keyboard", "page", "visit", "staff", "main")
+_SCRIPT = ("core", "covers", "announce", "telex", "keyboard", "page", "visit", "aloud", "listen", "staff", "main")
 _MANY_LANGUAGES = 3
 """Beyond so many, the attract screen shows languages in two columns."""
 
@@ -109,6 +109,8 @@ def _data(topic: Topic | None, settings: Settings, root: str) -> str:
         "warning_s": settings.warning_s,
         "text_size": settings.text_size,
         "staff": settings.staff_pin is not None,
+        "speak": topic.speech.speak if topic else (),
+        "volume": settings.volume,
         "languages": [language.model_dump() for language in topic.languages] if topic else [],
         "texts": {code: texts.model_dump() for code, texts in topic.texts.items()} if topic else {},
         "long_name": LONGEST_UNBROKEN,

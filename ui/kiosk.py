@@ -133,6 +133,8 @@ class Screen:
                                 autocomplete="off", autocorrect="off", spellcheck=False
                             ),
                         )
+                        # The page's script listens; the server only learns what was understood, when it is asked.
+                        self.listen = gr.Button("", elem_id="k-listen", visible=False)
                         self.ask_button = gr.Button("", elem_id="k-ask")
                         self.stop_button = gr.Button("", elem_id="k-stop", visible=False)
                     with gr.Row(elem_id="k-foot"):
@@ -150,7 +152,7 @@ class Screen:
     def _wire(self, page: gr.Blocks) -> None:
         everything = [
             self.header, self.messages, self.try_these, *self.chips, self.box,
-            self.ask_button, self.stop_button, self.over, self.size, self.take_away, self.languages,
+            self.listen, self.ask_button, self.stop_button, self.over, self.size, self.take_away, self.languages,
         ]  # fmt: skip
         quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         asking: dict[str, Any] = {
@@ -288,6 +290,7 @@ class Screen:
                 for button, chip in zip(self.chips, chips, strict=True)
             },
             self.box: gr.update(placeholder=texts.placeholder, label=texts.your_question),
+            self.listen: gr.update(value=texts.say, visible=visit.language in visit.topic.speech.listen),
             self.ask_button: gr.update(value=texts.ask),
             self.stop_button: gr.update(value=texts.stop),
             self.over: gr.update(value=texts.start_over),

@@ -38,6 +38,9 @@ class Settings(BaseSettings):
     """How long it then waits for a touch before it forgets the visit; never under 20, for people who move slowly."""
     text_size: int = Field(default=1, ge=1, le=3)
     """The text size a new visitor meets: 1 on a screen of 32 inches or more, 2 from 27 inches, 3 from 21.5."""
+    volume: int = Field(default=70, ge=0, le=100)
+    """How loud answers are read, in per cent, where the service can (`DOCENT_SPEECH`); staff may change it until the
+    screen starts again."""
     staff_pin: SecretStr | None = None
     """What `python -m ui pin` prints. Opens the staff's panel after five touches in the upper left corner."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 
 from fastapi import FastAPI
@@ -10,7 +10,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from ui.doors import FEEDBACK_PATH, SOURCES_FOLDER, STAFF_PATH, STATE_PATH
+from ui.doors import FEEDBACK_PATH, LISTEN_PATH, SOURCES_FOLDER, SPEAK_PATH, STAFF_PATH, STATE_PATH
 from ui.first import first_page
 from ui.settings import Settings
 from ui.watch import Watch
@@ -18,15 +18,15 @@ from ui.watch import Watch
 # Everything else is closed: Gradio also offers an upload without login, a list of past runs and its own manual.
 # `run/predict` looks like the general door to every function, but without it no unqueued event arrives.
 _OPEN_PATHS = frozenset(
-    {"/", "/config", "/theme.css", STATE_PATH, FEEDBACK_PATH, STAFF_PATH}
+    {"/", "/config", "/theme.css", STATE_PATH, FEEDBACK_PATH, SPEAK_PATH, LISTEN_PATH, STAFF_PATH}
     | {f"/gradio_api/{name}" for name in ("cancel", "reset", "app_id", "startup-events", "run/predict")}
 )
 _OPEN_FOLDERS = ("/assets/", "/static/", "/gradio_api/queue/", "/gradio_api/heartbeat/", SOURCES_FOLDER)
 
-# Inline, because Gradio's page carries its configuration in inline scripts; never eval.
+# Inline, because Gradio's page carries its configuration in inline scripts; never eval. Blobs are sentences read aloud.
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data:; font-src 'self' data:; connect-src 'self'; object-src 'none'; "
+    "img-src 'self' data:; media-src 'self' blob:; font-src 'self' data:; connect-src 'self'; object-src 'none'; "
     "base-uri 'self'; form-action 'none'; frame-ancestors 'none'"
 )
 _HEADERS = {
@@ -35,6 +35,8 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+_LISTENING = {**_HEADERS, "Permissions-Policy": "camera=(), geolocation=(), microphone=(self)"}
+"""Of the page alone, and only where spoken questions are understood."""
 
 
 class Shell:
@@ -84,7 +86,7 @@ class Shell:
             headers = MutableHeaders(raw=start["headers"])
             headers["Content-Length"] = str(len(page))
             headers["Cache-Control"] = "no-store"
-            await _with_headers(send)(start)
+            await _with_headers(send, _LISTENING if topic and topic.speech.listen else _HEADERS)(start)
             await send({"type": "http.response.body", "body": page})
 
         await self._app(scope, receive, collect)
@@ -106,10 +108,10 @@ async def _closed(scope: Scope, receive: Receive, send: Send) -> None:
     await PlainTextResponse("Not found", status_code=404, headers=_HEADERS)(scope, receive, send)
 
 
-def _with_headers(send: Send) -> Send:
+def _with_headers(send: Send, dress: Mapping[str, str] = _HEADERS) -> Send:
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
-            MutableHeaders(raw=message["headers"]).update(_HEADERS)
+            MutableHeaders(raw=message["headers"]).update(dress)
         await send(message)
 
     return sending

@@ -14,7 +14,8 @@ for program in cage chromium wlr-randr; do
 done
 
 id docent >/dev/null 2>&1 || useradd --system --home-dir /var/lib/docent --shell /usr/sbin/nologin docent
-id docent-screen >/dev/null 2>&1 || useradd --create-home --groups video,input,render --shell /usr/sbin/nologin docent-screen
+id docent-screen >/dev/null 2>&1 || useradd --create-home --shell /usr/sbin/nologin docent-screen
+usermod --append --groups audio,video,input,render docent-screen
 install -d -m 750 -g docent /etc/docent
 [[ -e /etc/docent/docent.env ]] || install -m 640 -g docent /dev/null /etc/docent/docent.env
 install -d /etc/chromium/policies/managed

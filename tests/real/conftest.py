@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from tests.conftest import LIGHTHOUSE, MINI, ROOT, Finished
-from tests.ui.conftest import browser, page, start_kiosk  # noqa: F401
+from tests.ui.conftest import browser, gallery, page, start_kiosk  # noqa: F401
 from topics.release import MANIFEST, Manifest, write_manifest
 from topics.topic import Topic
 from training.release import release

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import itertools
 import json
 import socket
 import threading
 import time
 import tomllib
-from collections.abc import AsyncIterator
+import wave
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +88,7 @@ def topic() -> dict[str, Any]:
         "texts": {code: texts(code) for code in TITLES},
         "suggestions": dict(SUGGESTIONS),
         "colours": {"primary": "#8c1d18", "accent": "#0f4c52", "background": "#fbf7ef"},
+        "speech": {"speak": list(LANGUAGES), "listen": list(LANGUAGES)},
         "release": None,
     }
 
@@ -116,7 +120,12 @@ class ServiceDouble:
         self.asked: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
         self.thumbs: list[dict[str, Any]] = []
+        self.spoken: list[dict[str, Any]] = []
+        self.recordings: list[tuple[str, str, int]] = []
+        self.heard = "Where was he born?"
         self.engine = True
+        self.voice = True
+        self.reading_s = 0.2
         self.cancelled = 0
         self.word_s = 0.03
         self.first_word_s = 0.1
@@ -143,9 +152,13 @@ class ServiceDouble:
 
     async def until_cancelled(self, times: int) -> None:
         """Wait until so many answers were broken off by whoever listened."""
-        until = time.monotonic() + 10
-        while self.cancelled < times:
-            assert time.monotonic() < until, f"{self.cancelled} answers were broken off, not {times}"
+        await self.until(lambda: self.cancelled >= times)
+
+    async def until(self, true: Callable[[], bool]) -> None:
+        """Wait for what somebody else's touch will bring about here."""
+        until = time.monotonic() + 20
+        while not true():
+            assert time.monotonic() < until, f"waited too long: {vars(self)}"
             await asyncio.sleep(0.02)
 
     def _build(self) -> FastAPI:
@@ -175,6 +188,17 @@ class ServiceDouble:
             self.thumbs.append(await request.json())
             return self.thumbs[-1]
 
+        @app.post("/speak")
+        async def speak(request: Request) -> Response:
+            self.spoken.append(await request.json())
+            return Response(silence(self.reading_s), media_type="audio/wav") if self.voice else _problem(503, [])
+
+        @app.post("/listen")
+        async def listen(request: Request, lang: str) -> Response:
+            recording = await request.body()
+            self.recordings.append((lang, request.headers["content-type"], len(recording)))
+            return JSONResponse({"text": self.heard}) if self.voice else _problem(503, [])
+
         @app.post("/ask")
         async def ask(request: Request) -> Response:
             body = await request.json()
@@ -189,7 +213,7 @@ class ServiceDouble:
     async def _stream(self, body: dict[str, Any]) -> AsyncIterator[str]:
         try:
             async for event, data in self._events(body["question"], body["language"]):
-                yield f"event: {event}\ndata: {json.dumps(data)}\n\n"
+                yield f"event: {event}\ndata: {json.dumps(data)}\n\n" if event else ": still here\n\n"
         except (asyncio.CancelledError, GeneratorExit):
             self.cancelled += 1
             raise
@@ -197,8 +221,12 @@ class ServiceDouble:
     async def _events(self, question: str, language: str) -> AsyncIterator[tuple[str, dict[str, Any]]]:
         words, done = script(question, language)
         yield "meta", {"id": "1", "gate": done["gate"], "release": None}
-        await asyncio.sleep(self.first_word_s)
-        for word in words.split(" "):
+        for _ in range(int(self.first_word_s)):  # as the real service: no silence that looks like the end of it
+            await asyncio.sleep(1)
+            yield "", {}
+        await asyncio.sleep(self.first_word_s % 1)
+        said = words.split(" ")
+        for word in itertools.cycle(said) if "__endless__" in question else said:
             yield "delta", {"text": word + " "}
             await asyncio.sleep(self.word_s)
         if "__break__" in question:
@@ -209,6 +237,17 @@ class ServiceDouble:
         if "__replace__" in question:
             yield "replace", {"text": "Checked: "}
         yield "done", done
+
+
+def silence(seconds: float) -> bytes:
+    """A WAV that says nothing for so long."""
+    made = io.BytesIO()
+    with wave.open(made, "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(16_000)
+        sound.writeframes(bytes(int(16_000 * seconds) * 2))
+    return made.getvalue()
 
 
 def script(question: str, language: str) -> tuple[str, dict[str, Any]]:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+
 from playwright.async_api import Page, expect
 
 ASKED = "#k-chat [data-testid=user]"
 SAID = "#k-chat [data-testid=bot]"
+ANSWERED = f"{SAID} .k-said"
+"""The words of an answer, without the buttons beneath them."""
 SHOWN_WORDS = """() => [
     document.body.innerText, document.title,
     ...[...document.querySelectorAll('body *')].flatMap((element) =>
@@ -47,6 +52,24 @@ async def start_over(page: Page) -> None:
     async with page.expect_navigation():
         await page.tap("#k-over")
     await expect(page.locator("#k-attract")).to_be_visible()
+
+
+async def until_true(page: Page, expression: str) -> None:
+    """Look until something on the page is so; the page's own policy forbids Playwright to look from inside."""
+    until = time.monotonic() + 20
+    while not await page.evaluate(expression):
+        assert time.monotonic() < until, f"never: {expression}"
+        await asyncio.sleep(0.02)
+
+
+async def until_shown(page: Page, part: str) -> None:
+    """Let the page's own time run ahead (it needs `page.clock`) until `part` can be seen: it looks every 3 seconds."""
+    for _ in range(200):
+        if await page.locator(part).is_visible():
+            return
+        await page.clock.fast_forward(3000)
+        await asyncio.sleep(0.1)
+    await expect(page.locator(part)).to_be_visible()
 
 
 async def touch_corner(page: Page) -> None:

@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from tests.ui.service_double import SUGGESTIONS, ServiceDouble, topic
-from ui.client import Delta, Done, Exchange, HttpService, Meta, Replace
+from ui.client import Audio, Delta, Done, Exchange, HttpService, Meta, Replace
 from ui.errors import ServiceError, ServiceGarbled, ServiceRefused, ServiceUnreachable
 from ui.settings import Settings
 
@@ -103,6 +103,21 @@ async def test_a_problem_keeps_its_status_and_suggestions() -> None:
         with pytest.raises(ServiceRefused) as refused:
             await _heard(client(handler))
         assert (refused.value.status, refused.value.suggestions) == (503, ("This?",))
+
+
+@pytest.mark.parametrize(
+    ("handler", "error"),
+    [
+        (_raise(httpx.ReadTimeout("silence")), ServiceUnreachable),
+        (lambda _: httpx.Response(503, json=PROBLEM), ServiceRefused),
+        (lambda _: httpx.Response(200, text="<html>a proxy's page"), ServiceGarbled),
+    ],
+)
+async def test_a_voice_that_fails_becomes_an_error_of_ours(handler: Handler, error: type[ServiceError]) -> None:
+    with pytest.raises(error):
+        await client(handler).speak("Hello.", "en")
+    with pytest.raises(error):
+        await client(handler).listen(Audio(b"x", "audio/webm"), "en")
 
 
 async def test_live_never_raises() -> None:

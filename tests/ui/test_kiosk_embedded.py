@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterator
 
 import httpx
 import pytest
-import uvicorn
 from fastapi import FastAPI
 from playwright.async_api import Page, expect
 
+from tests.ui.conftest import served
 from tests.ui.service_double import BORN, ServiceDouble
 from tests.ui.steps import answered, arrive, start_over
 from ui.kiosk import mount_kiosk
@@ -30,17 +28,9 @@ def host(service: ServiceDouble) -> Iterator[str]:
         return {"app": "somebody else's"}
 
     kiosk = mount_kiosk(app, "/guide", Settings(service_url=service.url))
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    until = time.monotonic() + 30
-    while not server.started:
-        assert time.monotonic() < until
-        time.sleep(0.05)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    kiosk.let_go()
-    server.should_exit = True
-    thread.join(10)
+    with served(app) as url:
+        yield url
+        kiosk.let_go()
 
 
 async def test_a_visit_inside_another_app(page: Page, service: ServiceDouble, host: str) -> None:

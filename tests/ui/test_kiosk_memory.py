@@ -5,19 +5,17 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
-import threading
 import time
 import types
 import uuid
 from collections.abc import Iterator
 
 import pytest
-import uvicorn
 from playwright.async_api import Page, expect
 
+from tests.ui.conftest import kiosk_here
 from tests.ui.service_double import ServiceDouble
 from tests.ui.steps import arrive, start_over
-from ui.kiosk import build_app
 from ui.settings import Settings
 from ui.shell import Shell
 
@@ -27,19 +25,8 @@ pytestmark = [pytest.mark.timeout(120), pytest.mark.asyncio(loop_scope="session"
 @pytest.fixture
 def kiosk(service: ServiceDouble) -> Iterator[tuple[Shell, str]]:
     """A kiosk in this process, where its memory can be looked through; and its address."""
-    app = build_app(Settings(service_url=service.url))
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    until = time.monotonic() + 30
-    while not server.started:
-        assert time.monotonic() < until
-        time.sleep(0.05)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    yield app, f"http://127.0.0.1:{port}"
-    app.let_go()
-    server.should_exit = True
-    thread.join(10)
+    with kiosk_here(Settings(service_url=service.url)) as app_and_url:
+        yield app_and_url
 
 
 def places(app: Shell, words: str) -> list[str]:
@@ -75,8 +62,8 @@ async def test_start_over_forgets_everywhere(
     assert await asyncio.to_thread(places, app, words), "the search finds what is there"
     await start_over(page)
     # A function that happens to run hides what it holds, so one clean look proves little; and what is gone cannot come
-    # back. So: within ten seconds there are three clean looks in a row.
-    until, clean = time.monotonic() + 10, 0
+    # back. So: within a minute there are three clean looks in a row; a look may take seconds on a busy machine.
+    until, clean = time.monotonic() + 60, 0
     while clean < 3:
         left = await asyncio.to_thread(places, app, words)
         clean = 0 if left else clean + 1

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.ui.service_double import topic as topic_body
-from ui.client import Event, Exchange, Health, Passage, Rating, Topic
+from ui.client import Audio, Event, Exchange, Health, Passage, Rating, Topic
 from ui.errors import ServiceRefused, ServiceUnreachable
 from ui.kiosk import build_app
 from ui.settings import Settings
@@ -39,6 +39,12 @@ class SilentService:
 
     async def feedback(self, answer: str, rating: Rating) -> None:
         raise ServiceUnreachable("not there")
+
+    async def speak(self, text: str, language: str) -> Audio:
+        raise ServiceRefused(404)
+
+    async def listen(self, recording: Audio, language: str) -> str:
+        raise ServiceRefused(404)
 
     async def health(self) -> Health:
         return Health(service=False, engine=False)

@@ -9,8 +9,9 @@ import sys
 import httpx
 import pytest
 from playwright.async_api import Page, expect
+from pydantic import SecretStr
 
-from tests.ui.conftest import PIN, ROOT
+from tests.ui.conftest import PIN, ROOT, kiosk_here
 from tests.ui.service_double import ServiceDouble, texts
 from tests.ui.steps import answered, arrive, ask, touch_corner
 from ui.pin import LOCKED_S, TRIES, Lock, is_pin_hash, pin_hash
@@ -103,27 +104,24 @@ async def test_the_screen_goes_dark_and_comes_back(page: Page, service: ServiceD
 
 
 @pytest.mark.asyncio(loop_scope="session")
-async def test_a_forgotten_panel_closes_itself(page: Page, service: ServiceDouble, kiosk_url: str) -> None:
-    await page.clock.install()
-    await arrive(page, kiosk_url)
-    await touch_corner(page)
-    await expect(page.locator("#k-staff")).to_be_visible()
-    async with page.expect_navigation():
-        await page.clock.fast_forward(61_000)
+async def test_a_forgotten_panel_closes_itself(timed: Page, service: ServiceDouble, kiosk_url: str) -> None:
+    await arrive(timed, kiosk_url)
+    await touch_corner(timed)
+    await expect(timed.locator("#k-staff")).to_be_visible()
+    async with timed.expect_navigation():
+        await timed.clock.fast_forward(61_000)
 
 
 @pytest.mark.asyncio(loop_scope="session")
-async def test_guessing_locks_the_panel_and_the_pin_is_not_in_the_page(
-    page: Page, service: ServiceDouble, start_kiosk: object
-) -> None:
-    with start_kiosk(service.url, DOCENT_UI_STAFF_PIN=pin_hash("97531")) as url:  # type: ignore[operator]
+async def test_guessing_locks_the_panel_and_the_pin_is_not_in_the_page(page: Page, service: ServiceDouble) -> None:
+    with kiosk_here(Settings(service_url=service.url, staff_pin=SecretStr(pin_hash("97531")))) as (_, url):
         await arrive(page, url)
         assert "97531" not in await page.content() and "scrypt" not in await page.content()
         await touch_corner(page)
         for _ in range(TRIES):
             await page.keyboard.type("0000")
-            await page.locator("#k-staff-pad button").last.tap()
-            await asyncio.sleep(0.6)
+            async with page.expect_response("**/kiosk/staff"):
+                await page.locator("#k-staff-pad button").last.tap()
         await expect(page.locator("#k-staff-said")).to_contain_text("Too many tries")
         async with httpx.AsyncClient(trust_env=False) as http:
             reply = await http.post(f"{url}/kiosk/staff", json={"pin": "97531"})
@@ -132,10 +130,8 @@ async def test_guessing_locks_the_panel_and_the_pin_is_not_in_the_page(
 
 
 @pytest.mark.asyncio(loop_scope="session")
-async def test_without_a_pin_in_the_settings_there_is_no_panel(
-    page: Page, service: ServiceDouble, start_kiosk: object
-) -> None:
-    with start_kiosk(service.url) as url:  # type: ignore[operator]
+async def test_without_a_pin_in_the_settings_there_is_no_panel(page: Page, service: ServiceDouble) -> None:
+    with kiosk_here(Settings(service_url=service.url)) as (_, url):
         await arrive(page, url)
         await touch_corner(page)
         await asyncio.sleep(0.3)

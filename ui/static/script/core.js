@@ -45,11 +45,11 @@ function fill(field, value) {
 }
 
 async function fetchJson(path, options = {}) {
-  return fetch(data.root + path, { cache: "no-store", signal: AbortSignal.timeout(5000), ...options });
+  return fetch(data.root + path, { cache: "no-store", signal: AbortSignal.timeout(8000), ...options });
 }
 
-function post(path, body) {
+function post(path, body, options = {}) {
   return fetchJson(path, {
-    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
+    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), ...options,
   });
 }

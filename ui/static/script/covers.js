@@ -58,6 +58,8 @@ async function showPassage(source) {
   for (const part of ["title", "section", "text"]) set(find(`#k-passage-${part}`), "lang", spoken);
   const name = data.languages.find((known) => known.code === spoken)?.name ?? spoken;
   write(find("#k-passage-language"), spoken === language() ? "" : text("passage_language", { language: name }));
+  find("#k-passage .k-aloud").hidden = !data.speak.includes(spoken);
+  stopReading();
   cover("passage");
   find("#k-passage-text").scrollTop = 0;
 }
@@ -69,5 +71,6 @@ function showPhone() {
 }
 
 function forgetPassage() {
+  if (reading?.place === "passage") stopReading();
   for (const part of ["title", "section", "text", "language"]) find(`#k-passage-${part}`).replaceChildren();
 }

@@ -11,6 +11,9 @@ function onAnyClick(event) {
   if (first === "attract") begin(event.target.closest("#k-attract-languages button")?.value ?? data.languages[0].code);
   else if (first === "idle") stir();
   else if (event.target.closest("#k-staff-restart")) startOver();
+  else if (event.target.closest("#k-staff-quieter")) changeVolume(-LOUDER);
+  else if (event.target.closest("#k-staff-louder")) changeVolume(LOUDER);
+  else if (event.target.closest("#k-passage .k-aloud")) touchAloud(event.target.closest(".k-aloud"));
   else if (event.target.closest("#k-staff-dark")) cover("dark");
   else if (event.target.closest(".k-close")) closeCover(first);
 }
@@ -58,6 +61,10 @@ addEventListener("click", onClick, true);
 addEventListener("click", onAnyClick);
 addEventListener("keydown", onKey, true);
 addEventListener("keydown", onAnyKey);
-addEventListener("contextmenu", (event) => event.preventDefault());
-addEventListener("dragstart", (event) => event.preventDefault());
+// No menu, nothing dragged out or dropped in; and no clipboard, in which a visitor's words would await the next one.
+for (const way of ["contextmenu", "dragstart", "dragover", "drop", "copy", "cut"]) {
+  addEventListener(way, (event) => event.preventDefault());
+}
+// Two fingers, or a wheel with Ctrl, would make the page larger.
+addEventListener("wheel", (event) => event.ctrlKey && event.preventDefault(), { passive: false });
 addEventListener("DOMContentLoaded", start);

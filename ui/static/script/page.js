@@ -73,8 +73,13 @@ function followAnswer() {
   if (busy === Boolean(busySince)) return;
   busySince = busy ? Date.now() : 0;
   document.body.classList.toggle("k-busy", busy);
-  if (busy) hideKeyboard();
-  else announce(last, true);
+  if (busy) {
+    stopReading();
+    stopListening();
+    hideKeyboard();
+  } else {
+    announce(last, true);
+  }
   stir();
 }
 
@@ -106,6 +111,8 @@ function onClick(event) {
   if (touched.matches(".k-chip")) return beforeAsking(event, touched.innerText);
   if (touched.matches(".k-from")) return showPassage(touched);
   if (touched.matches(".k-thumb")) return rate(touched);
+  if (touched.matches(".k-aloud")) return touchAloud(touched);
+  if (touched.id === "k-listen") return touchListen();
 }
 
 function rate(thumb) {
@@ -117,9 +124,11 @@ function rate(thumb) {
 }
 
 function onKey(event) {
-  // Print, save, search, reload, close: ways out of the page. What a field needs (copy, paste, mark all) stays.
+  // Print, save, search, reload, close, back, home: ways out of the page. What a field needs (mark all, undo) stays.
   const letter = event.key.toLowerCase();
-  const ways = (event.ctrlKey || event.metaKey) && !"acvxz".includes(letter);
+  const ways =
+    ((event.ctrlKey || event.metaKey) && !"az".includes(letter)) ||
+    (event.altKey && /^(arrow(left|right)|home)$/.test(letter));
   if (ways || /^f\d+$/.test(letter) || event.key === "BrowserBack" || event.key === "ContextMenu") return refuse(event);
   if (event.key === "Enter" && !event.isComposing && event.target.matches?.("#k-box input")) {
     beforeAsking(event, event.target.value);

@@ -74,6 +74,7 @@ function showPanel(health) {
     told.textContent = value;
     return [term, told];
   }));
+  showVolume();
   find("#k-staff-door").hidden = true;
   find("#k-staff-panel").hidden = false;
   find("#k-staff-restart").focus();

@@ -1,7 +1,7 @@
 // A visit from its first touch to its last: begin, be asked whether anybody is there, start over, rest.
 
 const POLL_MS = 3000;
-const POLL_TIMEOUT_MS = 2000;
+const POLL_TIMEOUT_MS = 2800; // a busy machine is not a dead service, which refuses at once
 const MISSES_TO_REST = 2;
 const BUSY_MS = 75000; // beyond the longest answer; a Stop button that outlives it is a fault
 const WORD_MS = 400; // reading a word
@@ -87,7 +87,7 @@ function idleAfter() {
 }
 
 function watchTheTime() {
-  if (leaving || busySince || ["attract", "resting", "dark"].includes(topCover())) return stirQuietly();
+  if (leaving || busySince || reading || recorder || ["attract", "resting", "dark"].includes(topCover())) return stirQuietly();
   const now = Date.now();
   if (topCover() === "staff") return now - stirredAt > 60000 ? startOver() : undefined;
   if (!warnedAt && now - stirredAt < idleAfter()) return;
@@ -131,10 +131,14 @@ async function endAnswer() {
 function forget() {
   const box = find("#k-box input");
   if (box) box.value = "";
+  stopReading();
+  stopListening();
   hush();
   forgetPassage();
   rated.clear();
+  const loud = localStorage.getItem(VOLUME);
   localStorage.clear();
+  if (loud !== null) localStorage.setItem(VOLUME, loud);
   sessionStorage.clear();
 }
 
