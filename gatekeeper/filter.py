@@ -29,7 +29,7 @@ from topics.prompt import Turn
 from topics.topic import Gate
 
 Kind = Literal["topic", "visit", "greeting", "off", "attack"]
-VERSION = 3
+VERSION = 4
 _ADVICE = "fit it again with `make train-gatekeeper`, or `python -m gatekeeper fit`"
 _SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|(?<=[。！？\n])")
 _PRONOUNS = frozenset("he him his she her hers il lui elle ses su sus 他 她 ong cu ba".split())

@@ -13,6 +13,7 @@ from scipy.stats import bootstrap
 from topics.text import comparable
 
 _RESAMPLES = 500
+_FEW_RESAMPLES = 200
 _RECITED = 4
 """Words in a row that are taken for recited; two or three stand in any two texts on a subject."""
 _REPEATED = 3
@@ -42,16 +43,26 @@ def bleu_and_chrf(said: Sequence[str], wanted: Sequence[str]) -> dict[str, Any]:
     """
     figures: dict[str, Any] = {}
     for name, metric in (("bleu", sacrebleu.BLEU(tokenize="zh")), ("chrf", sacrebleu.CHRF())):
-        try:
-            score = metric.corpus_score(list(said), [list(wanted)], n_bootstrap=_RESAMPLES)
-        except TypeError:
-            # Where some resamples score exactly 0, sacrebleu mixes two kinds of numbers and cannot average them.
-            score = metric.corpus_score(list(said), [list(wanted)])
-        stated = json.loads(score.format(signature=metric.get_signature().format(), is_json=True))
-        middle, half = stated.get("confidence_mean", score.score), stated.get("confidence_var", 0.0)
-        figures[name] = round(score.score, 2)
+        score, middle, half = _scored(metric, list(said), list(wanted))
+        figures[name] = round(score, 2)
         figures[f"{name}_interval"] = [round(max(middle - half, 0), 2), round(min(middle + half, 100), 2)]
     return figures
+
+
+def _scored(metric: Any, said: list[str], wanted: list[str]) -> tuple[float, float, float]:
+    """The score, and middle and half width of its interval."""
+    try:
+        score = metric.corpus_score(said, [wanted], n_bootstrap=_RESAMPLES)
+    except TypeError:
+        # sacrebleu cannot average resamples of which some score exactly 0 (an int among float32).
+        score = metric.corpus_score(said, [wanted]).score
+        chance = np.random.default_rng(0)
+        draws = (chance.integers(len(said), size=len(said)) for _ in range(_FEW_RESAMPLES))
+        again = [metric.corpus_score([said[i] for i in d], [[wanted[i] for i in d]]).score for d in draws]
+        low, high = np.percentile(again, [2.5, 97.5])
+        return score, float(low + high) / 2, float(high - low) / 2
+    stated = json.loads(score.format(signature=metric.get_signature().format(), is_json=True))
+    return score.score, stated.get("confidence_mean", score.score), stated.get("confidence_var", 0.0)
 
 
 def sentence_bleu(said: Sequence[str], wanted: Sequence[str]) -> float:
