@@ -60,12 +60,9 @@ def load_base(
     task: Task = "causal",
     labels: int | None = None,
     quantised: BitsAndBytesConfig | None = None,
-    attention: str | None = None,
 ) -> Any:
     """A base by hub id or folder; with `labels`, a new layer chooses among so many. Raises BaseError."""
     more: dict[str, Any] = {"num_labels": labels} if labels else {}
-    if attention:
-        more["attn_implementation"] = attention
     if quantised:
         more |= {"quantization_config": quantised, "device_map": {"": _device()}}
     try:
@@ -91,9 +88,7 @@ def load_for(recipe: Recipe, base: str, *, device: str, labels: int | None = Non
     # float32 weights is a tenth faster than over bfloat16 ones (measured with the mini model).
     half = on_gpu and recipe.method not in ("full", "freeze", "bottleneck")
     dtype = torch.bfloat16 if half else torch.float32
-    # torch's fused attention is slow backwards on a CPU where rows are padded: a step took 1.35 times as long.
-    attention = None if on_gpu else "eager"
-    return load_base(base, dtype, task=recipe.task, labels=labels, quantised=quantisation(recipe), attention=attention)
+    return load_base(base, dtype, task=recipe.task, labels=labels, quantised=quantisation(recipe))
 
 
 def quantisation(recipe: Recipe) -> BitsAndBytesConfig | None:
