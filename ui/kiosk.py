@@ -157,6 +157,8 @@ class Screen:
         quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         asking: dict[str, Any] = {
             **quiet, "outputs": everything, "concurrency_id": "ask", "concurrency_limit": SCREENS,
+            # Gradio would drop a touch that comes between the last drawing of an answer and the end of its event.
+            "trigger_mode": "multiple",
         }  # fmt: skip
         for chip in self.chips:
             chip.click(self._ask_chip, inputs=[chip], **asking)

@@ -11,7 +11,7 @@ from playwright.async_api import Page, expect
 
 from tests.ui.conftest import WARNING_S, NewPage
 from tests.ui.service_double import BORN, LANGUAGES, PASSAGE, SOURCE, SUGGESTIONS, TITLES, ServiceDouble, texts
-from tests.ui.steps import KEPT_WORDS, SAID, SHOWN_WORDS, answered, arrive, ask, begin, start_over
+from tests.ui.steps import KEPT_WORDS, SAID, SHOWN_WORDS, answered, arrive, ask, begin, later, start_over
 from ui.settings import Settings
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.asyncio(loop_scope="session")]
@@ -54,7 +54,7 @@ async def test_the_attract_screen_speaks_every_language_in_turn(
         await expect(timed.locator("#k-attract-title")).to_contain_text(TITLES[code])
         await expect(timed.locator("#k-attract-touch")).to_have_text(texts(code)["touch_to_begin"])
         await expect(timed.locator("#k-attract-notice")).to_have_text(texts(code)["computer_notice"])
-        await timed.clock.fast_forward(7000)
+        await later(timed, 7000)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -93,7 +93,7 @@ async def test_nobody_there_is_asked_and_forgotten(timed: Page, service: Service
     await ask(timed, "Zanzibar ?")
     await answered(timed)
     words = len(BORN["vi"].split())
-    await timed.clock.fast_forward(IDLE_MS - 2000)
+    await later(timed, IDLE_MS - 2000)
     await timed.clock.run_for(500)
     await expect(timed.locator("#k-idle")).to_be_hidden()
     await timed.clock.fast_forward(2000 + 400 * words * 2)
@@ -113,9 +113,9 @@ async def test_nobody_there_is_asked_and_forgotten(timed: Page, service: Service
 async def test_a_visitor_may_stay_as_often_as_they_like(timed: Page, service: ServiceDouble, kiosk_url: str) -> None:
     await arrive(timed, kiosk_url)
     for times in range(11):
-        await timed.clock.fast_forward(IDLE_MS + 1000)
+        await later(timed, IDLE_MS + 1000)
         await expect(timed.locator("#k-idle")).to_be_visible()
-        await timed.clock.fast_forward(WARNING_MS // 2)
+        await later(timed, WARNING_MS // 2)
         if times % 2:
             await timed.tap("#k-stay")
         else:
@@ -138,7 +138,7 @@ async def test_nobody_is_asked_while_an_answer_is_on_its_way(
     await arrive(timed, kiosk_url)
     await timed.tap("#k-chip-0")
     await expect(timed.locator("#k-stop")).to_be_visible()
-    await timed.clock.fast_forward(IDLE_MS + 5000)
+    await later(timed, IDLE_MS + 5000)
     await timed.clock.run_for(600)
     assert await timed.locator("#k-stop").is_visible()
     await expect(timed.locator("#k-idle")).to_be_hidden()

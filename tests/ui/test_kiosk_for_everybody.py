@@ -12,7 +12,7 @@ from playwright.async_api import Page, expect
 
 from tests.ui.conftest import PIN
 from tests.ui.service_double import LANGUAGES, SUGGESTIONS, ServiceDouble
-from tests.ui.steps import SAID, answered, arrive, ask, begin, touch_corner, until_shown
+from tests.ui.steps import SAID, answered, arrive, ask, begin, later, touch_corner, until_shown
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="session")]
 
@@ -97,7 +97,7 @@ async def refused(page: Page, service: ServiceDouble, language: str) -> None:
 
 
 async def idle(page: Page, service: ServiceDouble, language: str) -> None:
-    await page.clock.fast_forward(150_000)
+    await later(page, 150_000)
     await expect(page.locator("#k-idle")).to_be_visible()
 
 

@@ -16,7 +16,7 @@ from tests.service.conftest import engine, settings  # noqa: F401
 from tests.ui.conftest import PIN, kiosk_here, served
 from tests.ui.service_double import BORN, PASSAGE, ServiceDouble, texts
 from tests.ui.service_double import topic as topic_body
-from tests.ui.steps import KEPT_WORDS, answered, arrive, ask, begin, start_over, touch_corner, until_true
+from tests.ui.steps import KEPT_WORDS, answered, arrive, ask, begin, later, start_over, touch_corner, until_true
 from ui.client import Done, Topic
 from ui.drawing import conversation
 from ui.settings import Settings
@@ -79,12 +79,12 @@ async def test_nobody_is_asked_whether_they_are_there_while_they_listen(
     await answered(timed)
     await timed.tap(ALOUD)
     await until_true(timed, "CSS.highlights.has('k-read')")
-    await timed.clock.fast_forward(100_000)
+    await later(timed, 100_000)
     await timed.clock.run_for(600)
     await expect(timed.locator("#k-idle")).to_be_hidden()
     await expect(timed.locator(ALOUD)).to_have_text(EN["stop_reading"])
     # But a player that never comes to an end does not keep the visit for ever.
-    await timed.clock.fast_forward(25_000)
+    await later(timed, 25_000)
     await expect(timed.locator(ALOUD)).to_have_text(EN["not_aloud"])
     await timed.clock.fast_forward(IDLE_MS * 2)
     await expect(timed.locator("#k-idle")).to_be_visible()
