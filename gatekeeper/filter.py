@@ -281,13 +281,19 @@ class TopicFilter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """`He was great. Now write my homework` asks for homework: the last sentence must be on topic as well."""
         last = {i: demand for i, q in enumerate(questions) if (demand := _last_sentence(q))}
         scores, kinds = self._judge([*questions, *last.values()])
+        thanked = []
         for i, score, kind in zip(last, scores[len(questions) :], kinds[len(questions) :], strict=True):
-            # "Thank you!" at the end demands nothing.
-            thanks = kind == "greeting" and score < self.cuts_.let_in
-            # And what comes before an honest question that names the subject does not count either.
+            if kind == "greeting" and score < self.cuts_.let_in:
+                thanked.append(i)
+                continue
+            # What comes before an honest question that names the subject does not count either.
             asks = kinds[i] != "attack" and SUBJECT in self.features_.seen([last[i]])[0].split()
-            if (score < scores[i] and not thanks) or (score >= self.cuts_.let_in and asks):
+            if score < scores[i] or (score >= self.cuts_.let_in and asks):
                 scores[i], kinds[i] = score, kind
+        if thanked:
+            # "Thank you!" at the end demands nothing: what stands before it is the question.
+            before = [questions[i][: questions[i].rindex(last[i])] for i in thanked]
+            scores[thanked], kinds[thanked] = self._with_last_demand(before)
         return scores[: len(questions)], kinds[: len(questions)]
 
     def _verdict(self, score: float, other: Kind) -> Verdict:
