@@ -9,8 +9,9 @@ from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from typing import Literal, NamedTuple, Protocol
 
-from service.errors import EngineGone
-from topics.prompt import Message
+from service.errors import EngineError, EngineGone
+from topics.errors import PromptTooLong
+from topics.prompt import ChatTokenizer, Message, render_within
 
 Purpose = Literal["answer", "probe", "warm"]
 
@@ -61,6 +62,14 @@ class Engine(Protocol):
     def progress(self) -> float:
         """When the last token came, or the first of the running generations began (`time.monotonic`)."""
         ...
+
+
+def prompt_within(tokenizer: ChatTokenizer, conversation: Sequence[Message], room: int) -> list[int]:
+    """The prompt as at most `room` token ids; the oldest turns go first. Raises EngineError when nothing helps."""
+    try:
+        return render_within(tokenizer, list(conversation), room)
+    except PromptTooLong as error:
+        raise EngineError(str(error)) from error
 
 
 class ScriptedEngine:

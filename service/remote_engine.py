@@ -17,10 +17,9 @@ from typing import Any
 
 from openai import AsyncOpenAI, BadRequestError, OpenAIError, Timeout
 
-from service.engine import Sampling
+from service.engine import Sampling, prompt_within
 from service.errors import EngineError, EngineGone
-from topics.errors import PromptTooLong
-from topics.prompt import Message, render_within
+from topics.prompt import Message
 
 log = logging.getLogger(__name__)
 _PROBE = Sampling(max_tokens=1, temperature=0.0)
@@ -148,10 +147,7 @@ class RemoteEngine:
     def prompt_ids(self, conversation: Sequence[Message], sampling: Sampling) -> list[int]:
         if self._tokenizer is None:
             raise EngineGone("no tokenizer is loaded")
-        try:
-            return render_within(self._tokenizer, list(conversation), self.context_tokens - sampling.max_tokens)
-        except PromptTooLong as error:
-            raise EngineError(str(error)) from error
+        return prompt_within(self._tokenizer, conversation, self.context_tokens - sampling.max_tokens)
 
     def _least_busy(self, tried: Sequence[_Peer]) -> _Peer | None:
         free = [p for p in self._peers if p.in_use and p not in tried]

@@ -10,10 +10,9 @@ from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from service.engine import Sampling
+from service.engine import Sampling, prompt_within
 from service.errors import EngineError, EngineGone
-from topics.errors import PromptTooLong
-from topics.prompt import Message, render_within
+from topics.prompt import Message
 
 if TYPE_CHECKING:
     from vllm.v1.engine.async_llm import AsyncLLM
@@ -80,10 +79,7 @@ class VllmEngine:
     def prompt_ids(self, conversation: Sequence[Message], sampling: Sampling) -> list[int]:
         if self._llm is None:
             raise EngineGone("vLLM is not loaded")
-        try:
-            return render_within(self._tokenizer, list(conversation), self.context_tokens - sampling.max_tokens)
-        except PromptTooLong as error:
-            raise EngineError(str(error)) from error
+        return prompt_within(self._tokenizer, conversation, self.context_tokens - sampling.max_tokens)
 
     def count_tokens(self, text: str) -> int:
         if self._tokenizer is None:
