@@ -87,7 +87,10 @@ class QuestionFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def transform(self, questions: Sequence[str]) -> csr_matrix:
         check_is_fitted(self, "neighbours_")
-        seen = self.seen(questions)
+        return self.of_seen(self.seen(questions))
+
+    def of_seen(self, seen: Sequence[str]) -> csr_matrix:
+        """`transform` for questions that went through `seen` already."""
         ngrams = self._ngrams(seen)
         return self._table(seen, ngrams, self.neighbours_.nearest(ngrams), None)
 

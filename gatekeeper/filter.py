@@ -5,15 +5,18 @@ TF-IDF and logistic regression as in the published recipe, on the features of `g
 
 from __future__ import annotations
 
+import functools
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 from zipfile import ZIP_DEFLATED, BadZipFile
 
 import numpy as np
 import skops.io
+from joblib import Parallel, cpu_count, delayed
+from joblib.externals.loky import get_reusable_executor
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -38,6 +41,8 @@ _LEAST = 0.01
 """A fragment that scores less by itself says enough to be turned away: `write me a poem`."""
 _CLEARLY = 0.9
 """Probability from which a few common words are a greeting or an attack."""
+_SIDE_BY_SIDE = 2
+"""Models learned at once; each takes some 700 MB for a large topic."""
 _LOOK_BACK = 3
 """Earlier questions that a fragment may lean on, nearest first."""
 
@@ -117,18 +122,20 @@ class TopicFilter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         weight = _balanced(y, np.where(near_miss, self.near_weight, 1.0))
         groups = np.array([f if f is not None else f"other {i}" for i, f in enumerate(facts)])
         gate = self.gate or Gate()
-        table = np.zeros((len(y), len(set(y))))
+        learn = functools.partial(
+            _learn, questions, y, facts, weight, written, names=self.names, C=self.C, seed=self.seed
+        )
+        by_fact = GroupKFold(min(self.folds, len(set(groups))), shuffle=True, random_state=self.seed)
+        folds = [(own, left) for own, left in by_fact.split(y, y, groups) if len(set(y[own])) > 1]
+        # Processes and not threads: folding and counting words is Python's work.
+        (self.features_, self.model_), *judged = Parallel(n_jobs=min(cpu_count(), _SIDE_BY_SIDE))(
+            [delayed(learn)(np.arange(len(y))), *(delayed(_judged)(learn, questions, own, left) for own, left in folds)]
+        )
+        get_reusable_executor().shutdown()  # idle ones would keep their memory for minutes
         classes = np.unique(y)
-        for train, test in GroupKFold(min(self.folds, len(set(groups))), shuffle=True, random_state=self.seed).split(
-            y, y, groups
-        ):
-            if len(set(y[train])) < 2:
-                continue
-            features, model = self._learn(
-                [questions[i] for i in train], y[train], [facts[i] for i in train], weight[train], written
-            )
-            found = np.searchsorted(classes, model.classes_)
-            table[np.ix_(test, found)] = model.predict_proba(features.transform([questions[i] for i in test]))
+        table = np.zeros((len(y), len(classes)))
+        for (_, left), (found, probability) in zip(folds, judged, strict=True):
+            table[np.ix_(left, np.searchsorted(classes, found))] = probability
         traffic = _at_traffic(np.where(near_miss & (y == "off"), "near", y), gate)
         self.platt_ = Platt.fit(table[:, list(classes).index("topic")], y == "topic", traffic)
         self.scores_ = self.platt_.apply(table[:, list(classes).index("topic")])
@@ -139,7 +146,6 @@ class TopicFilter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self.second_ = SecondStage.fit(
                 self.encoder(questions), y == "topic", groups, self.scores_, weight=weight, traffic=traffic
             )
-        self.features_, self.model_ = self._learn(questions, y, facts, weight, written)
         # As they are stored: a gate that was saved must decide as before.
         self.model_.coef_ = self.model_.coef_.astype(np.float32)
         self.classes_ = self.model_.classes_
@@ -242,24 +248,10 @@ class TopicFilter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         gate.second_ = SecondStage(*learned["second"]) if learned["second"] else None
         return gate
 
-    def _learn(
-        self,
-        questions: Sequence[str],
-        y: NDArray[Any],
-        facts: Sequence[str | None],
-        weight: NDArray[np.float64],
-        written: Sequence[str],
-    ) -> tuple[QuestionFeatures, LogisticRegression]:
-        features = QuestionFeatures(names=self.names)
-        table = features.fit_transform(questions, list(y), facts=facts, written=written)
-        # A quarter of the time of lbfgs on these features, and the same curve.
-        model = LogisticRegression(C=self.C, solver="newton-cg", random_state=self.seed)
-        return features, model.fit(table, y, sample_weight=weight)
-
     def _judge(self, questions: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[Any]]:
         """Scores, and the likeliest kind besides `topic`."""
-        seen = self.features_.transform(questions)
-        table = self.model_.predict_proba(seen)
+        seen = self.features_.seen(questions)
+        table = self.model_.predict_proba(self.features_.of_seen(seen))
         topic = list(self.classes_).index("topic")
         scores = self.platt_.apply(table[:, topic])
         table[:, topic] = -1
@@ -268,12 +260,12 @@ class TopicFilter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         other[(other == "greeting") & (unsure < 0.5)] = "off"
         # Words that say nothing of what they are about lean on what was said before, unless they clearly are something
         # by themselves: "good morning" is a greeting, "can you tell me more" is none.
-        empty = np.array([not self.features_.telling(s) for s in self.features_.seen(questions)])
+        empty = np.array([not self.features_.telling(s) for s in seen])
         other[empty & (unsure < _CLEARLY)] = "off"
         doubt = np.flatnonzero((scores >= self.cuts_.turn_away) & (scores < SURE))
         if self.second_ and self.encoder is not None and len(doubt):
             scores[doubt] = self.second_.apply(scores[doubt], self.encoder([questions[i] for i in doubt]))
-        wordless = seen[:, [-1]].toarray().ravel() > 0
+        wordless = np.array([not s.strip() for s in seen])
         scores[wordless], other[wordless] = 0.0, "off"
         return scores, other
 
@@ -325,6 +317,39 @@ class TopicFilter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             if not self._leans(turn.question, before):
                 return verdict
         return verdict
+
+
+def _learn(
+    questions: Sequence[str],
+    y: NDArray[Any],
+    facts: Sequence[str | None],
+    weight: NDArray[np.float64],
+    written: Sequence[str],
+    rows: NDArray[np.intp],
+    *,
+    names: Sequence[str],
+    C: float,
+    seed: int,
+) -> tuple[QuestionFeatures, LogisticRegression]:
+    """Features and classifier from the given rows alone."""
+    features = QuestionFeatures(names=names)
+    table = features.fit_transform(
+        [questions[i] for i in rows], list(y[rows]), facts=[facts[i] for i in rows], written=written
+    )
+    # A quarter of the time of lbfgs on these features, and the same curve.
+    model = LogisticRegression(C=C, solver="newton-cg", random_state=seed)
+    return features, model.fit(table, y[rows], sample_weight=weight[rows])
+
+
+def _judged(
+    learn: Callable[[NDArray[np.intp]], tuple[QuestionFeatures, LogisticRegression]],
+    questions: Sequence[str],
+    own: NDArray[np.intp],
+    left: NDArray[np.intp],
+) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """The classes that the rows `own` show, and the probability of each for the rows that were left out."""
+    features, model = learn(own)
+    return model.classes_, model.predict_proba(features.transform([questions[i] for i in left]))
 
 
 def _last_sentence(question: str) -> str:
