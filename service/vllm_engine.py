@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import itertools
 import os
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +20,10 @@ if TYPE_CHECKING:
     from vllm.v1.engine.async_llm import AsyncLLM
 
 _TOKENS_A_PIECE = 16
-"""After its first token a generation reports every so many: nobody sees words before the check has seen all of them,
-and each report costs the event loop as much as a token costs the engine."""
+"""After its first token a generation reports every so many: nobody sees half a sentence, and each report costs the
+event loop as much as a token costs the engine."""
+_IN_THE_ENGINE = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
+"""vLLM's own choice for a CPU is a second process that the first waits for in a loop which keeps a core busy."""
 
 
 class VllmEngine:
@@ -55,17 +59,26 @@ class VllmEngine:
         from vllm.platforms import current_platform
         from vllm.v1.engine.async_llm import AsyncLLM
 
+        on_cpu = current_platform.is_cpu()
         arguments = AsyncEngineArgs(
             model=str(self.weights),
             dtype="bfloat16",
             max_model_len=self.context_tokens,
             enable_prefix_caching=True,
             # Compiling takes a minute and gains nothing on a small model; on a GPU it pays.
-            enforce_eager=current_platform.is_cpu(),
+            enforce_eager=on_cpu,
             disable_log_stats=True,
             stream_interval=_TOKENS_A_PIECE,
+            distributed_executor_backend=_IN_THE_ENGINE if on_cpu else None,
         )
-        return AsyncLLM.from_engine_args(arguments)
+        with _threads() if on_cpu else contextlib.nullcontext():
+            llm = AsyncLLM.from_engine_args(arguments)
+        # A full collection walks through all that vLLM imported, in the middle of somebody's answer. What is here now
+        # stays until another engine comes, and is not walked through again.
+        gc.unfreeze()
+        gc.collect()
+        gc.freeze()
+        return llm
 
     async def stop(self) -> None:
         llm, self._llm = self._llm, None
@@ -117,3 +130,17 @@ class VllmEngine:
             self.running -= 1
             # Closing it is what aborts the request inside vLLM when the visitor has left.
             await outputs.aclose()
+
+
+@contextlib.contextmanager
+def _threads() -> Iterator[None]:
+    """An engine that starts in here computes with all cores but one, which is for HTTP; an operator's number stands."""
+    name = "OMP_NUM_THREADS"
+    if name in os.environ:
+        yield
+        return
+    os.environ[name] = str(max(1, len(os.sched_getaffinity(0)) - 1))
+    try:
+        yield
+    finally:
+        del os.environ[name]
