@@ -29,7 +29,6 @@ from service.errors import Problem
 from service.keeper import Keeper
 from service.metrics import Metrics
 from service.reload import Reloader
-from service.remote_engine import RemoteEngine
 from service.routes import router
 from service.schemas import AskBody, ProblemReply
 from service.settings import Settings
@@ -57,6 +56,8 @@ def build_engine(settings: Settings, weights: Path) -> Engine:
         return VllmEngine(weights, kv_cache_gib=settings.kv_cache_gib, context_tokens=settings.context_tokens)
     if settings.engine == "scripted":
         return ScriptedEngine()
+    from service.remote_engine import RemoteEngine  # OpenAI's client takes a second of every start that needs none
+
     return RemoteEngine(
         settings.engine_urls,
         weights,

@@ -29,6 +29,8 @@ from service.schemas import AskReply, Rating
 log = logging.getLogger(__name__)
 Keeps = Literal["off", "counts", "words"]
 _BATCH = 200
+_GATHER_S = 0.25
+"""Lines are written together: a write takes the processor from the answer that is just being sent."""
 _FORGET_EVERY_S = 3600.0
 _RATING_S = 2.0
 """Longest time a visitor's thumb waits for the book."""
@@ -150,18 +152,19 @@ class Book:
                 return
 
     def _batch(self, longest_s: float) -> list[_Line]:
-        """What waits, after a first line or `longest_s`; nothing where it was only woken."""
+        """What came within `_GATHER_S` of a first line, or nothing after `longest_s`; at once where somebody waits."""
         batch: list[_Line] = []
-        try:
-            line = self._lines.get(timeout=max(0.0, longest_s))
-            while True:
+        until = time.monotonic() + longest_s
+        with contextlib.suppress(queue.Empty):
+            while len(batch) < _BATCH:
+                line = self._lines.get(timeout=max(0.0, until - time.monotonic()))
+                if line is None or isinstance(line, _Rated):
+                    until = 0.0
+                elif not batch:
+                    until = min(until, time.monotonic() + _GATHER_S)
                 if line is not None:
                     batch.append(line)
-                if len(batch) >= _BATCH:
-                    return batch
-                line = self._lines.get_nowait()
-        except queue.Empty:
-            return batch
+        return batch
 
     def _write(self, batch: list[_Line]) -> None:
         rows = [line for line in batch if not isinstance(line, _Rated)]

@@ -1,8 +1,7 @@
 """What the service says when it cannot answer; every error is an RFC 9457 problem.
 
 Problem                    status, title, detail
-├── BadQuestion            4xx: what is wrong with the request, and what to do
-└── Resting                503: no engine and no curated answer; carries `suggestions`
+└── BadQuestion            4xx: what is wrong with the request, and what to do
 
 EngineError                what the engine reports; the visitor never sees it
 ├── EngineBusy             as many questions wait for it as may
@@ -26,13 +25,6 @@ class Problem(Exception):
 
 class BadQuestion(Problem):
     """The request cannot be answered as it is."""
-
-
-class Resting(Problem):
-    """Nothing can be said at the moment; `suggestions` are museum questions to try again later."""
-
-    def __init__(self, detail: str, suggestions: list[str]) -> None:
-        super().__init__(503, "The guide is resting", detail, suggestions=suggestions)
 
 
 class EngineError(RuntimeError):

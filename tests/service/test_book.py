@@ -370,6 +370,7 @@ async def test_two_services_may_begin_a_book_together(configure: Callable[..., S
             reply = await other.post("/feedback", json={"id": first["id"], "rating": "up"})
             if reply.status_code == 200:
                 break
+            await asyncio.sleep(0.05)  # until the other one has written down what was asked
     assert {line.rating for line in lines(url)} == {"up", None}, "either service takes the thumb"
 
 
