@@ -187,7 +187,7 @@ class Blocks(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
 
 
 def copying_accuracy(
-    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, pool: list[Sentence], n: int = 60
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, pool: list[Sentence], n: int
 ) -> float:
     """Share of unseen one-note exercises whose greedy answer is the note, word for word."""
     chance = random.Random(1)
@@ -198,16 +198,26 @@ def copying_accuracy(
         ids = tokenizer.apply_chat_template(
             conversation[:2], add_generation_prompt=True, return_tensors="pt", return_dict=False
         )
-        out = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=80, do_sample=False)
-        right += (
-            tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True).strip() == conversation[2]["content"]
-        )
+        note = conversation[2]["content"]
+        room = len(tokenizer.encode(note)) + 1  # and an end: what is longer is not the note
+        out = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=room, do_sample=False)
+        right += tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True).strip() == note
     return right / n
 
 
-def make(text: Path, out: Path, *, steps: int = 3500, vocab_size: int = 6144, seed: int = 7, batch: int = 16) -> None:
+def make(
+    text: Path,
+    out: Path,
+    *,
+    steps: int = 3500,
+    vocab_size: int = 6144,
+    seed: int = 7,
+    batch: int = 16,
+    exercises: int = 60,
+) -> None:
     """Trains tokenizer and model from the `*.txt` of a folder and saves both to `out`, bfloat16.
 
+    So many `exercises` tell at the end how well it copies from a note.
     A run that was stopped goes on from its last checkpoint in `out/checkpoints`, also with another number of steps.
 
     Raises FileNotFoundError when the folder holds no text.
@@ -265,7 +275,7 @@ def make(text: Path, out: Path, *, steps: int = 3500, vocab_size: int = 6144, se
     trainer.train(resume_from_checkpoint=get_last_checkpoint(checkpoints) if Path(checkpoints).is_dir() else None)
     log.info("loss on the stream's last blocks: %s", trainer.evaluate())
     english = [s for s in sentences(files) if s.lang == "en"]
-    log.info("reading exercises answered word for word: %.2f", copying_accuracy(model, tokenizer, english))
+    log.info("reading exercises answered word for word: %.2f", copying_accuracy(model, tokenizer, english, exercises))
     shutil.rmtree(checkpoints)
     model.to(torch.bfloat16).save_pretrained(out)
     tokenizer.save_pretrained(out)

@@ -21,7 +21,7 @@ def test_it_makes_a_model_from_a_folder_of_text(tmp_path: Path) -> None:
     ]
     (tmp_path / "text").mkdir()
     (tmp_path / "text" / "harbour.txt").write_text("\n".join(lines), encoding="utf-8")
-    make(tmp_path / "text", tmp_path / "out", steps=3, vocab_size=400, batch=2)
+    make(tmp_path / "text", tmp_path / "out", steps=3, vocab_size=400, batch=2, exercises=2)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
     AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     assert len(tokenizer) <= 400 and tokenizer.chat_template
