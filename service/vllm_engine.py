@@ -100,12 +100,12 @@ class VllmEngine:
         return len(self._tokenizer.encode(text, add_special_tokens=False))
 
     async def stream(self, conversation: Sequence[Message], sampling: Sampling) -> AsyncGenerator[str, None]:
+        if self._llm is None:  # before vLLM is imported: that would wait for `_load`, and everybody with it
+            raise EngineGone("vLLM is not loaded")
         from vllm import SamplingParams, TokensPrompt
         from vllm.sampling_params import RequestOutputKind
         from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
-        if self._llm is None:
-            raise EngineGone("vLLM is not loaded")
         prompt = TokensPrompt(prompt_token_ids=self.prompt_ids(conversation, sampling))
         parameters = SamplingParams(
             max_tokens=sampling.max_tokens,

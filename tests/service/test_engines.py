@@ -1,6 +1,8 @@
 """One battery for every engine, so that the scripted one cannot drift from the real one."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from service.engine import Engine, Sampling, ScriptedEngine
 from service.errors import EngineError, EngineGone
 from service.remote_engine import RemoteEngine
 from service.vllm_engine import VllmEngine
-from tests.conftest import MINI, Finished
+from tests.conftest import MINI, ROOT, Finished
 from tests.service.conftest import served
 from tests.service.openai_double import OpenAIDouble
 from topics.prompt import Turn, messages, render
@@ -132,3 +134,19 @@ def test_the_rendered_prompt_ends_where_the_guide_begins(finished: Finished, lig
     tokenizer = AutoTokenizer.from_pretrained(finished.folder / "weights")
     ids = render(tokenizer, messages(lighthouse, QUESTION))
     assert tokenizer.decode(ids).endswith("<|assistant|>")
+
+
+def test_a_question_before_vllm_is_loaded_does_not_wait_for_it() -> None:
+    """In a process of its own: `import vllm` here would wait until the thread that loads it is done, ten seconds on."""
+    ask = """
+import asyncio, sys
+from pathlib import Path
+from service.engine import Sampling
+from service.errors import EngineGone
+from service.vllm_engine import VllmEngine
+try:
+    asyncio.run(anext(VllmEngine(Path("weights")).stream([], Sampling(1, 0.0))))
+except EngineGone:
+    sys.exit("vllm" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", ask], cwd=ROOT).returncode == 0
