@@ -468,6 +468,12 @@ async def is_ready(session: aiohttp.ClientSession, url: str) -> bool:
 QUESTIONS = {f.__name__: f for f in (throughput, mix, declined, overload, soak, leave, kill)}
 
 
+def ended(*_: object) -> None:
+    """Ends the servers first, which a second signal must not keep it from."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit("load: ended before the result")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=QUESTIONS)
@@ -481,7 +487,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     args.release = args.release.resolve()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("load: ended before the result"))  # and end the servers first
+    signal.signal(signal.SIGTERM, ended)
     found = asyncio.run(QUESTIONS[args.what](args, read_museum(args.topic.resolve())))
     manifest = json.loads((args.release / "manifest.json").read_text(encoding="utf-8"))
     result = {
