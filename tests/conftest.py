@@ -4,13 +4,18 @@ import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
+    # Two workers with two threads each on two cores wait for one another more than they compute.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from filelock import FileLock
 
 from gatekeeper import TopicFilter
 from gatekeeper.fitting import fit_gate
@@ -35,15 +40,39 @@ def no_docent_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
+MakeOnce = Callable[[str, Callable[[Path], object]], Path]
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> MakeOnce:
+    """A function that makes a folder, or finds the one that another worker of this run has made (pytest-xdist)."""
+    mine = tmp_path_factory.getbasetemp()
+    everybodys = mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine
+
+    def make_or_find(name: str, make: Callable[[Path], object]) -> Path:
+        folder = everybodys / name
+        with FileLock(f"{folder}.lock"):
+            if not folder.is_dir():
+                making = everybodys / f"{name}.making"
+                shutil.rmtree(making, ignore_errors=True)
+                making.mkdir()
+                make(making)
+                making.rename(folder)
+        return folder
+
+    return make_or_find
+
+
 @pytest.fixture(scope="session")
 def lighthouse() -> Topic:
     return load_topic(LIGHTHOUSE)
 
 
 @pytest.fixture(scope="session")
-def gate_of_lighthouse(lighthouse: Topic) -> TopicFilter:
+def gate_of_lighthouse(lighthouse: Topic, once: MakeOnce) -> TopicFilter:
     """Fitted once: it learns other people's questions by the thousand."""
-    return fit_gate(lighthouse)
+    folder = once("gate-of-lighthouse", lambda folder: fit_gate(lighthouse).save(folder / "gate.skops"))
+    return TopicFilter.load(folder / "gate.skops")
 
 
 @pytest.fixture(scope="session")
@@ -100,9 +129,9 @@ def recipe() -> Recipe:
 
 
 @pytest.fixture(scope="session")
-def finished(lighthouse: Topic, recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+def finished(lighthouse: Topic, recipe: Recipe, once: MakeOnce) -> Finished:
     """A real run on the invented museum: the mini base, real LoRA, a minute of steps. Made once for all tests."""
-    from training.run import train
+    from training.run import RunFolder, train
 
-    folder = tmp_path_factory.mktemp("runs") / "lighthouse"
-    return Finished(folder, train(lighthouse, recipe, MINI, folder, device="cpu"), recipe)
+    folder = once("finished-run", lambda folder: train(lighthouse, recipe, MINI, folder, device="cpu"))
+    return Finished(folder, json.loads(RunFolder(folder).result.read_text(encoding="utf-8")), recipe)

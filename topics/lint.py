@@ -187,10 +187,11 @@ def _alike(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
     vectors = sparse.csr_array(vectors)
     for start in range(0, len(texts), 500):
         near = sparse.coo_array(vectors[start : start + 500] @ vectors.T)
-        for i, j, score in zip(near.row + start, near.col, near.data, strict=True):
-            if i < j and score > 0.85 and _NUMBER.findall(texts[i]) == _NUMBER.findall(texts[j]):
-                if fuzz.token_sort_ratio(texts[i], texts[j]) >= NEAR:
-                    yield int(i), int(j)
+        kept = (near.row + start < near.col) & (near.data > 0.85)
+        for i, j in zip((near.row[kept] + start).tolist(), near.col[kept].tolist(), strict=True):
+            same_numbers = _NUMBER.findall(texts[i]) == _NUMBER.findall(texts[j])
+            if same_numbers and fuzz.token_sort_ratio(texts[i], texts[j]) >= NEAR:
+                yield i, j
 
 
 def _near_misses(topic: Topic, lines: Iterable[_Line]) -> Iterator[Finding]:

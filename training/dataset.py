@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -168,15 +169,18 @@ class Padded:
     """Pads a batch on the left: answers end together, so logits are taken for the last few positions alone.
 
     Most of an example is its prompt, and a small model's output layer costs as much as several others. Rotary
-    positions are relative, so where an example begins in its row does not matter.
+    positions are relative, so where an example begins in its row does not matter. Lengths are rounded up, because
+    oneDNN compiles a kernel for every shape it meets on a CPU, and keeps a thousand of them.
     """
+
+    multiple = 16
 
     def __init__(self, pad_id: int) -> None:
         self.pad_id = pad_id
 
     def __call__(self, batch: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Returns `input_ids` and `attention_mask` (batch, longest), `labels` (batch, kept), `logits_to_keep`."""
-        longest = max(len(e["input_ids"]) for e in batch)
+        longest = math.ceil(max(len(e["input_ids"]) for e in batch) / self.multiple) * self.multiple
         # One position more than the longest answer: the prompt's last position predicts the answer's first token.
         kept = max(sum(label != -100 for label in e["labels"]) for e in batch) + 1
 

@@ -1,5 +1,7 @@
 """Batches and splits: what the model is shown, and what it must not have seen."""
 
+import contextlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,8 @@ from topics.questions import Row, Wording
 from topics.topic import Topic
 from training.config import Data, Recipe, load_recipe
 from training.dataset import Examples, Padded, split
-from training.finetune import finetune
-from training.model import adapt, load_base, load_for, load_tokenizer
+from training.finetune import answer_loss, finetune
+from training.model import adapt, backbone_and_head, load_base, load_for, load_tokenizer
 from training.progress import read_progress
 
 
@@ -30,6 +32,24 @@ def test_logits_for_the_answers_alone_give_the_loss_of_all(lighthouse: Topic) ->
             total += float(model(input_ids=ids, labels=labels).loss) * count
             tokens += count
     assert abs(together - total / tokens) < 1e-4
+
+
+@pytest.mark.parametrize("name", ["llama", "falcon", "opt"])
+def test_the_loss_of_answers_is_the_models_own(tiny: Callable[[str], str], name: str) -> None:
+    recipe = load_recipe("museum_mini")
+    lora = recipe.lora.model_copy(update={"r": 4, "dropout": 0.0})
+    model = adapt(load_for(recipe, tiny(name), device="cpu"), recipe.model_copy(update={"lora": lora})).eval()
+    ids = torch.randint(4, 600, (5, 30), generator=torch.Generator().manual_seed(1))
+    batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids.masked_fill(ids % 3 == 0, -100)}
+    tokens = (batch["labels"][:, 1:] != -100).sum()
+    parts = backbone_and_head(model)
+    assert parts
+    own = model(**batch, num_items_in_batch=tokens).loss
+    ours = answer_loss(*parts, batch, tokens, contextlib.nullcontext())
+    learned = [p for p in model.parameters() if p.requires_grad]
+    assert float(ours) == pytest.approx(float(own), rel=1e-5)
+    for a, b in zip(torch.autograd.grad(own, learned), torch.autograd.grad(ours, learned), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.timeout(300)
