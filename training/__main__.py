@@ -129,12 +129,12 @@ def _release(args: argparse.Namespace) -> None:
         return  # before torch is imported: a museum that starts in the morning must not wait for it
     from training.dataset import split
     from training.release import related_adapter, release, shipped_adapter
-    from training.run import RunFolder, check_questions, prove, train, write_result
+    from training.run import RunFolder, prove, train, write_result
     from training.seeds import train_each
 
     recipe = _guides_recipe(args)
     base = args.base or recipe.base
-    rows = check_questions(topic)
+    rows = topic.rows()
     out = args.out or ROOT / "runs" / topic.id
     shipped = shipped_adapter(topic, rows, base) if args.if_missing else None
     if shipped:
@@ -142,7 +142,7 @@ def _release(args: argparse.Namespace) -> None:
         shutil.rmtree(out, ignore_errors=True)
         shutil.copytree(shipped, out / "adapter")
         sets = split(topic, rows, recipe.data, seed=recipe.train.seed, everything=True)
-        result = prove(topic, recipe, base, RunFolder(out), rows, sets, everything=True, quick=True)
+        result = prove(topic, recipe, base, RunFolder(out), rows, sets, everything=True, quick=True, device=args.device)
         write_result(topic, recipe, RunFolder(out), result)
     else:
         start = related_adapter(topic, base) if args.start == "shipped" else None
@@ -162,7 +162,7 @@ def _release(args: argparse.Namespace) -> None:
 
     # The adapter that ships with Docent was tried when it was made, and a first start must not wait for it again.
     serve = None if shipped else functools.partial(serving, environ=os.environ)
-    release(topic, recipe, RunFolder(out), rows, result, serve=serve)
+    release(topic, recipe, RunFolder(out), rows, result, serve=serve, device=args.device)
 
 
 def _releases(args: argparse.Namespace) -> None:

@@ -87,6 +87,22 @@ def _device() -> int | str:
     return torch.cuda.current_device() if torch.cuda.is_available() else "cpu"
 
 
+def load_to_answer(base: str, device: str, *, task: Task = "causal") -> Any:
+    """A base or merged weights ready to be asked: in bfloat16, on the GPU if there is one and `device` allows it."""
+    return ready_to_answer(load_base(base, torch.bfloat16, task=task), device)
+
+
+def ready_to_answer(model: Any, device: str) -> Any:
+    """The model in bfloat16, on the GPU if there is one and `device` is not "cpu"."""
+    return model.to("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu", torch.bfloat16).eval()
+
+
+def make_room() -> None:
+    """Gives back the memory of models that nobody holds any more: a GPU seldom has room for two large ones."""
+    gc.collect()
+    torch.cuda.empty_cache()
+
+
 def load_for(recipe: Recipe, base: str, *, device: str, labels: int | None = None) -> Any:
     """The base as the recipe trains it: in 4 or 8 bits, or in the precision that suits method and machine."""
     on_gpu = device != "cpu" and torch.cuda.is_available()
@@ -277,9 +293,9 @@ def save_adapter(adapted: Any, base: str, out: Path, dtype: torch.dtype = torch.
     adapted.save_pretrained(out)
 
 
-def load_adapter(base: str, adapter: Path, dtype: torch.dtype) -> PeftModel:
-    """Base plus saved adapter, both in `dtype`. Raises BaseError."""
-    return PeftModel.from_pretrained(load_base(base, dtype), str(adapter)).to(dtype).eval()
+def load_adapter(base: str, adapter: Path, device: str) -> Any:
+    """Base plus saved adapter, ready to answer. Raises BaseError."""
+    return ready_to_answer(PeftModel.from_pretrained(load_base(base, torch.bfloat16), str(adapter)), device)
 
 
 def reload(recipe: Recipe, base: str, adapter: Path, *, device: str, labels: int | None = None) -> Any:
@@ -313,7 +329,13 @@ ORIGINAL, ROUND_TRIP = "original", "round trip"
 
 
 def merge_quantised(
-    recipe: Recipe, base: str, adapter: Path, out: Path, tokenizer: Any, held_out_loss: Callable[[Any], float]
+    recipe: Recipe,
+    base: str,
+    adapter: Path,
+    out: Path,
+    tokenizer: Any,
+    held_out_loss: Callable[[Any], float],
+    device: str,
 ) -> dict[str, Any]:
     """Merges both ways and leaves the better in `out`: into the base as it was, and as 4 or 8 bits had it.
 
@@ -323,8 +345,8 @@ def merge_quantised(
     for way in (ORIGINAL, ROUND_TRIP):
         folder = out.with_name(f"{out.name}-{way.replace(' ', '-')}")
         _fold(_unquantised(recipe, base, way), adapter, folder, tokenizer)
-        losses[way] = held_out_loss(load_base(str(folder), torch.bfloat16, task=recipe.task).eval())
-        gc.collect()
+        losses[way] = held_out_loss(load_to_answer(str(folder), device, task=recipe.task))
+        make_room()
     kept = min(losses, key=lambda way: losses[way])
     log.info("merged into the %s base: held-out loss %s", kept, ", ".join(f"{w} {n:.4f}" for w, n in losses.items()))
     for way in losses:
@@ -340,9 +362,10 @@ def _unquantised(recipe: Recipe, base: str, way: str) -> Any:
     if way == ORIGINAL:
         return load_base(base, torch.float32, task=recipe.task)
     packed = load_base(base, torch.float32, task=recipe.task, quantised=quantisation(recipe))
-    return packed.dequantize().to(torch.float32)
+    return packed.dequantize().to("cpu", torch.float32)
 
 
-def load_merged_from(recipe: Recipe, base: str, adapter: Path, way: str, dtype: torch.dtype) -> Any:
+def load_merged_from(recipe: Recipe, base: str, adapter: Path, way: str, device: str) -> Any:
     """The adapter over the base it was merged into by `way`: what the merged weights must answer like."""
-    return PeftModel.from_pretrained(_unquantised(recipe, base, way).to(dtype), str(adapter)).to(dtype).eval()
+    under = _unquantised(recipe, base, way).to(torch.bfloat16)
+    return ready_to_answer(PeftModel.from_pretrained(under, str(adapter)), device)

@@ -84,17 +84,23 @@ def rendered(tokenizer: Any, topic: Topic, asked: Sequence[Asked]) -> list[list[
 
 
 def compare(
-    adapted: Any, merged: Any, tokenizer: Any, prompts: Sequence[list[int]], *, max_tokens: int, epsilon: float
+    by_adapter: Sequence[list[int]],
+    merged: Any,
+    tokenizer: Any,
+    prompts: Sequence[list[int]],
+    *,
+    max_tokens: int,
+    epsilon: float,
 ) -> Parity:
-    """Greedy answers of both models, token by token."""
+    """The adapter's greedy answers beside those of the merged weights, token by token."""
     same = excused = 0
-    ours, theirs = (greedy_ids(m, tokenizer, prompts, max_tokens) for m in (adapted, merged))
-    for prompt, a, b in zip(prompts, ours, theirs, strict=True):
+    by_merged = greedy_ids(merged, tokenizer, prompts, max_tokens)
+    for prompt, a, b in zip(prompts, by_adapter, by_merged, strict=True):
         if a == b:
             same += 1
             continue
         first = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
-        excused += _gap(adapted, [*prompt, *a[:first]]) <= epsilon
+        excused += _gap(merged, [*prompt, *b[:first]]) <= epsilon
     return Parity(len(prompts), same, excused)
 
 

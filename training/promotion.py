@@ -21,6 +21,7 @@ from training.dataset import Asked, split
 from training.evaluate import drawn, right
 from training.figures import mean_with_interval
 from training.generate import answers
+from training.model import make_room
 from training.truth import Heard, Visitors
 
 log = logging.getLogger(__name__)
@@ -61,7 +62,15 @@ class Judgement(NamedTuple):
 
 
 def judge(
-    topic: Topic, recipe: Recipe, rows: list[Row], result: dict[str, Any], candidate: Path, *, name: str, root: Path
+    topic: Topic,
+    recipe: Recipe,
+    rows: list[Row],
+    result: dict[str, Any],
+    candidate: Path,
+    *,
+    name: str,
+    root: Path,
+    device: str = "auto",
 ) -> Judgement:
     """Whether the release being built in `candidate` may go live. `result` is that of its training run."""
     parity = result["parity"]
@@ -82,8 +91,9 @@ def judge(
     asked, said = _questions(topic, recipe, rows, result, manifest, held_out=held_out)
     try:
         # One after the other: a large model is not held twice.
-        ours = Visitors(topic, rows, candidate, recipe.answering).hear(asked)
-        visitors = Visitors(topic, rows, live, manifest.answering)
+        ours = Visitors(topic, rows, candidate, recipe.answering, device).hear(asked)
+        make_room()
+        visitors = Visitors(topic, rows, live, manifest.answering, device)
     except TopicError as error:
         why = f"There was nothing to compare it with: the release that was live can no longer be served ({error})."
         return Judgement(True, why, None)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from jinja2 import TemplateError
 
 from topics.evidence import Evidence
@@ -26,7 +25,6 @@ from training.errors import BaseError, RecipeError
 from training.evaluate import drawn, right
 from training.examples import WAYS, Pair, Shelf, by_spelling
 from training.figures import bleu_and_chrf, mean_with_interval
-from training.finetune import processes_for
 from training.generate import forced, greedy_ids, perplexity
 
 log = logging.getLogger(__name__)
@@ -159,7 +157,7 @@ def rival_tokenizer(base: str, *, chat: bool) -> Any:
 
 def load_rival(base: str, device: str) -> Any:
     """Any base, ready to be asked. Raises BaseError."""
-    return models.load_base(base, torch.bfloat16).to(processes_for(device).device).eval()
+    return models.load_to_answer(base, device)
 
 
 def ask_all_ways(task: Task, model: Any, tokenizer: Any, counts: Sequence[int]) -> list[Way]:

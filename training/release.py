@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib.metadata
 import json
 import logging
@@ -14,8 +13,6 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import torch
 
 from gatekeeper.fitting import fit_gate
 from gatekeeper.second import Encoder
@@ -101,6 +98,7 @@ def release(
     root: Path = ROOT,
     *,
     serve: Serve | None = None,
+    device: str = "auto",
 ) -> Made:
     """Makes a release of a finished run. Points `live` at it unless it is worse than the one that is live.
 
@@ -130,8 +128,9 @@ def release(
             write_manifest(folder, manifest)
             result = {**result, "served": try_served(topic, recipe, run, rows, result, folder, serve)}
             write_figures(topic, run, result)
-        truth = _truth(topic, recipe, rows, result, folder)
-        judgement = judge(topic, recipe, rows, result, folder, name=name, root=root)
+        truth = _truth(topic, recipe, rows, result, folder, device)
+        models.make_room()
+        judgement = judge(topic, recipe, rows, result, folder, name=name, root=root, device=device)
         judged = judgement.as_dict()
         write_report(folder / "report.html", run.path, title=report_title(topic), judged=judged, truth=truth)
         scores = {**manifest.scores, "truth": truth["figures"], **({"served": result["served"]} if serve else {})}
@@ -153,13 +152,13 @@ def try_served(
     """
     sets = split(topic, rows, recipe.data, seed=recipe.train.seed, everything=result["everything"])
     asked = parity_sample(sets, recipe.evaluate.parity_prompts, seed=recipe.train.seed)
-    gc.collect()
-    torch.cuda.empty_cache()  # the engine asks for nearly all that a GPU has
+    models.make_room()
     log.info("starting a service of the candidate, to see that it answers there as it does here")
     weights = str(folder / "weights")
     try:
         with serve(topic, folder, run.served_log) as service:
-            merged, tokenizer = models.load_base(weights, torch.bfloat16).eval(), models.load_tokenizer(weights)
+            # Not on the GPU: the engine has asked for nearly all of it.
+            merged, tokenizer = models.load_to_answer(weights, "cpu"), models.load_tokenizer(weights)
             found = compare_served(merged, tokenizer, topic, asked, service, epsilon=recipe.evaluate.parity_epsilon)
     except ServedError as error:
         return {"fault": str(error)}
@@ -170,12 +169,14 @@ def try_served(
     return found.as_dict()
 
 
-def _truth(topic: Topic, recipe: Recipe, rows: list[Row], result: dict[str, Any], folder: Path) -> dict[str, Any]:
+def _truth(
+    topic: Topic, recipe: Recipe, rows: list[Row], result: dict[str, Any], folder: Path, device: str
+) -> dict[str, Any]:
     """The truth report; empty for a run that only merged a ready-made adapter, which was measured where it was made."""
     if "base" not in result["scores"]:
         return {"figures": {}, "wrong": []}
     sets = split(topic, rows, recipe.data, seed=recipe.train.seed, everything=result["everything"])
-    return tell_truth(topic, recipe, rows, sets, result["scores"], folder)
+    return tell_truth(topic, recipe, rows, sets, result["scores"], folder, device)
 
 
 def without_answers(scores: dict[str, Any]) -> dict[str, Any]:

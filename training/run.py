@@ -24,7 +24,7 @@ from training.dataset import Examples, Padded, Split, split, with_lessons
 from training.errors import ParityError
 from training.evaluate import evaluate
 from training.finetune import finetune, for_machine, processes_for
-from training.generate import forced, perplexity
+from training.generate import forced, greedy_ids, perplexity
 from training.parity import compare, parity_sample, rendered
 from training.report import write_report
 
@@ -104,7 +104,7 @@ def train(
         len(rows), len(sets.train), len(sets.validation), len(sets.reworded), len(sets.unseen),
     )  # fmt: skip
     if recipe.method == "none":
-        return _measure_base(topic, recipe, base, folder, rows, sets, began)
+        return _measure_base(topic, recipe, base, folder, rows, sets, began, device)
     tokenizer = models.load_tokenizer(base)
     lessons = with_lessons(topic, sets.train, strangers, recipe.data, seed=recipe.train.seed)
     torch.manual_seed(recipe.train.seed)
@@ -141,7 +141,9 @@ def train(
         return {}
     models.save_adapter(adapted, base, folder.adapter)
     shutil.rmtree(folder.path / "checkpoints", ignore_errors=True)
-    result = prove(topic, recipe, base, folder, rows, sets, everything=everything)
+    del bare, adapted
+    models.make_room()
+    result = prove(topic, recipe, base, folder, rows, sets, everything=everything, device=device)
     result["training"] = learned
     result["epochs"] = recipe.train.epochs
     result["went_on_from"] = dataset_of(start) if start else None
@@ -151,10 +153,10 @@ def train(
 
 
 def _measure_base(
-    topic: Topic, recipe: Recipe, base: str, folder: RunFolder, rows: list[Row], sets: Split, began: float
+    topic: Topic, recipe: Recipe, base: str, folder: RunFolder, rows: list[Row], sets: Split, began: float, device: str
 ) -> dict[str, Any]:
     """The run of a recipe that trains nothing: what the base says by itself."""
-    bare, tokenizer = models.load_base(base, torch.bfloat16).eval(), models.load_tokenizer(base)
+    bare, tokenizer = models.load_to_answer(base, device), models.load_tokenizer(base)
     scores = {"base": evaluate(bare, tokenizer, topic, sets, recipe, questions=recipe.evaluate.questions)}
     result = {**_made_of(topic, recipe, base, rows), "scores": scores, "seconds": round(time.monotonic() - began, 1)}
     write_result(topic, recipe, folder, result)
@@ -185,17 +187,24 @@ def prove(
     *,
     everything: bool,
     quick: bool = False,
+    device: str = "auto",
 ) -> dict[str, Any]:
     """Merges `folder.adapter`, checks parity and evaluates. Raises ParityError when merging changed the answers."""
     tokenizer = models.load_tokenizer(base)
-    adapted, how = _merge(topic, recipe, base, folder, tokenizer, sets)
-    merged = models.load_base(str(folder.weights), torch.bfloat16).eval()
+    how = _merge(topic, recipe, base, folder, tokenizer, sets, device)
     sample = parity_sample(sets, recipe.evaluate.parity_prompts, seed=recipe.train.seed)
+    prompts = rendered(tokenizer, topic, sample)
+    # One model after the other: a large one is not held twice.
+    by_adapter = greedy_ids(
+        _adapted(recipe, base, folder, how, device), tokenizer, prompts, topic.generation.max_tokens
+    )
+    models.make_room()
+    merged = models.load_to_answer(str(folder.weights), device)
     parity = compare(
-        adapted,
+        by_adapter,
         merged,
         tokenizer,
-        rendered(tokenizer, topic, sample),
+        prompts,
         max_tokens=topic.generation.max_tokens,
         epsilon=recipe.evaluate.parity_epsilon,
     )
@@ -213,7 +222,9 @@ def prove(
     count = 40 if quick else recipe.evaluate.questions
     scores = {"tuned": evaluate(merged, tokenizer, topic, sets, recipe, questions=count)}
     if not quick:
-        bare = models.load_base(base, torch.bfloat16).eval()
+        del merged
+        models.make_room()
+        bare = models.load_to_answer(base, device)
         scores["base"] = evaluate(bare, tokenizer, topic, sets, recipe, questions=recipe.evaluate.base_questions)
     return {
         **_made_of(topic, recipe, base, rows),
@@ -225,23 +236,30 @@ def prove(
 
 
 def _merge(
-    topic: Topic, recipe: Recipe, base: str, folder: RunFolder, tokenizer: Any, sets: Split
-) -> tuple[Any, dict[str, Any] | None]:
-    """Writes the merged weights. Returns the model they must answer like, and which of two ways was taken."""
+    topic: Topic, recipe: Recipe, base: str, folder: RunFolder, tokenizer: Any, sets: Split, device: str
+) -> dict[str, Any] | None:
+    """Writes the merged weights. Returns which of two ways was taken, where there are two."""
     if recipe.method not in QUANTISED:
         models.merge(base, folder.adapter, folder.weights, tokenizer)
-        return models.load_adapter(base, folder.adapter, torch.bfloat16), None
+        return None
     validation = Examples(topic, tokenizer, sets.validation, recipe.data, augment=False)
     held_out = [validation[i] for i in range(len(validation))]
-    how = models.merge_quantised(
+    return models.merge_quantised(
         recipe,
         base,
         folder.adapter,
         folder.weights,
         tokenizer,
         lambda model: math.log(perplexity(forced(model, tokenizer, held_out))),
+        device,
     )
-    return models.load_merged_from(recipe, base, folder.adapter, how["kept"], torch.bfloat16), how
+
+
+def _adapted(recipe: Recipe, base: str, folder: RunFolder, how: dict[str, Any] | None, device: str) -> Any:
+    """The model that the merged weights must answer like."""
+    if how is None:
+        return models.load_adapter(base, folder.adapter, device)
+    return models.load_merged_from(recipe, base, folder.adapter, how["kept"], device)
 
 
 def _fresh(out: Path) -> None:

@@ -314,7 +314,7 @@ def _save(
         return {"reloaded": again, "merged": None}
     assert recipe.method in LORA_KINDS
     if recipe.method in QUANTISED:
-        merged = models.merge_quantised(recipe, base, folder.adapter, folder.weights, tokenizer, measure.loss)
+        merged = models.merge_quantised(recipe, base, folder.adapter, folder.weights, tokenizer, measure.loss, device)
     else:
         models.merge(base, folder.adapter, folder.weights, tokenizer, task=recipe.task, labels=labels)
         whole = models.load_base(str(folder.weights), torch.bfloat16, task=recipe.task, labels=labels).eval()

@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import torch
-
 from topics.check import Check, FactCheck
 from topics.evidence import Evidence, Match
 from topics.questions import Row
@@ -41,12 +39,14 @@ class Heard(NamedTuple):
 class Visitors:
     """What visitors would hear of one release, but for its gate: told, generated and checked, or asked back."""
 
-    def __init__(self, topic: Topic, rows: Sequence[Row], release: Path, answering: Answering) -> None:
+    def __init__(
+        self, topic: Topic, rows: Sequence[Row], release: Path, answering: Answering, device: str = "auto"
+    ) -> None:
         """`rows` are all that the museum knows, what is held out as well. Raises TopicError or BaseError."""
         weights = str(release / "weights")
         self.topic, self.answering = topic, answering
         self.evidence, self.facts = Evidence.load(topic, release), FactCheck(topic, rows)
-        self.model = models.load_base(weights, torch.bfloat16).eval()
+        self.model = models.load_to_answer(weights, device)
         self.tokenizer = models.load_tokenizer(weights)
 
     def generate(self, asked: Sequence[Asked]) -> list[str]:
@@ -88,13 +88,19 @@ class Visitors:
 
 
 def tell_truth(
-    topic: Topic, recipe: Recipe, rows: Sequence[Row], sets: Split, scores: Mapping[str, Any], release: Path
+    topic: Topic,
+    recipe: Recipe,
+    rows: Sequence[Row],
+    sets: Split,
+    scores: Mapping[str, Any],
+    release: Path,
+    device: str = "auto",
 ) -> dict[str, Any]:
     """Figures by set and column and language, and every wrong answer; writes those into the release as well.
 
     The first two columns are the answers of the run's evaluation, `scores`; the others are made now.
     """
-    visitors = Visitors(topic, rows, release, recipe.answering)
+    visitors = Visitors(topic, rows, release, recipe.answering, device)
     parts = (
         {"reworded": sets.reworded, "unseen": sets.unseen} if sets.reworded or sets.unseen else {"trained": sets.train}
     )
