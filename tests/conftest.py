@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 from filelock import FileLock
 
@@ -71,8 +72,16 @@ def lighthouse() -> Topic:
 @pytest.fixture(scope="session")
 def gate_of_lighthouse(lighthouse: Topic, once: MakeOnce) -> TopicFilter:
     """Fitted once: it learns other people's questions by the thousand."""
-    folder = once("gate-of-lighthouse", lambda folder: fit_gate(lighthouse).save(folder / "gate.skops"))
-    return TopicFilter.load(folder / "gate.skops")
+
+    def fit(folder: Path) -> None:
+        gate = fit_gate(lighthouse)
+        gate.save(folder / "gate.skops")
+        np.save(folder / "scores.npy", gate.scores_)
+
+    folder = once("gate-of-lighthouse", fit)
+    gate = TopicFilter.load(folder / "gate.skops")
+    gate.scores_ = np.load(folder / "scores.npy")  # what a gate knows that has just learned, and does not store
+    return gate
 
 
 @pytest.fixture(scope="session")
@@ -133,5 +142,5 @@ def finished(lighthouse: Topic, recipe: Recipe, once: MakeOnce) -> Finished:
     """A real run on the invented museum: the mini base, real LoRA, a minute of steps. Made once for all tests."""
     from training.run import RunFolder, train
 
-    folder = once("finished-run", lambda folder: train(lighthouse, recipe, MINI, folder, device="cpu"))
+    folder = once("lighthouse", lambda folder: train(lighthouse, recipe, MINI, folder, device="cpu"))
     return Finished(folder, json.loads(RunFolder(folder).result.read_text(encoding="utf-8")), recipe)
