@@ -23,6 +23,7 @@ def test_logits_for_the_answers_alone_give_the_loss_of_all(lighthouse: Topic) ->
     examples = list(Examples(lighthouse, tokenizer, asked, Data(), augment=False))
     batch = Padded(tokenizer.pad_token_id)(examples)
     assert batch["labels"].shape[1] == batch["logits_to_keep"] < batch["input_ids"].shape[1]
+    assert batch["input_ids"].shape[1] % Padded.multiple == 0
     with torch.no_grad():
         together = float(model(**batch).loss)
         total = tokens = 0.0
