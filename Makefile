@@ -72,7 +72,7 @@ browser:          ## Chromium for the kiosk's tests, from the system's packages
 	@bash deploy/browser.sh
 
 test: install browser ## the whole test suite, real parts included
-	@$(PY) -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	@$(PY) -m pytest -n logical --maxprocesses 4 --dist loadfile
 
 check: install    ## lint, types, the topic's questions; changes nothing
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy && $(PY) -m topics lint --topic $(TOPIC)
