@@ -48,7 +48,7 @@ def test_the_loss_of_answers_is_the_models_own(tiny: Callable[[str], str], name:
     own = model(**batch, num_items_in_batch=tokens).loss
     ours = answer_loss(*parts, batch, tokens, contextlib.nullcontext())
     learned = [p for p in model.parameters() if p.requires_grad]
-    assert float(ours) == pytest.approx(float(own), rel=1e-5)
+    assert ours.item() == pytest.approx(own.item(), rel=1e-5)
     for a, b in zip(torch.autograd.grad(own, learned), torch.autograd.grad(ours, learned), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
 
